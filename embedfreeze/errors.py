@@ -1,0 +1,121 @@
+"""The errors of this package: one family, each with the place and the remedy in its message."""
+
+from __future__ import annotations
+
+__all__ = [
+    "EmbedFreezeError",
+    "FileError",
+    "FormatError",
+    "FrozenBytesChanged",
+    "FrozenError",
+    "UnknownTokenError",
+    "VocabularyError",
+]
+
+
+class EmbedFreezeError(ValueError):
+    """Base of every error that this package raises on purpose."""
+
+
+class FileError(EmbedFreezeError, OSError):
+    """A file cannot be opened, found, created or replaced.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong and what to do about it.
+    path : str, optional
+        The file, as the caller spelled it.
+    """
+
+    def __init__(self, message: str, *, path: str | None = None) -> None:
+        super().__init__(f"{path}: {message}" if path else message)
+        self.path = path
+
+
+class FormatError(FileError):
+    """The content of a file is not what its format asks for.
+
+    Parameters
+    ----------
+    message : str
+        The rule, what was received, and what to do about it.
+    path : str, optional
+        The file, as the caller spelled it.
+    line, column : int, optional
+        1-based place in a text file; columns count fields, the token being column 1.
+    offset : int, optional
+        0-based byte offset in the (decompressed) file.
+    row : int, optional
+        0-based row, in formats whose rows have no place of their own in the file.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | None = None,
+        line: int | None = None,
+        column: int | None = None,
+        offset: int | None = None,
+        row: int | None = None,
+    ) -> None:
+        places = [("line", line), ("column", column), ("byte offset", offset), ("row", row)]
+        where = ", ".join(f"{name} {value}" for name, value in places if value is not None)
+        super().__init__(f"{where}: {message}" if where else message, path=path)
+        self.line = line
+        self.column = column
+        self.offset = offset
+        self.row = row
+
+
+class UnknownTokenError(EmbedFreezeError, KeyError):
+    """A token is not in the table or vocabulary that was asked for it."""
+
+    __str__ = Exception.__str__  # KeyError would show the message in quotation marks
+
+
+class VocabularyError(EmbedFreezeError):
+    """The tokens or special tokens of a vocabulary contradict each other."""
+
+
+class FrozenError(EmbedFreezeError):
+    """Something tried to change, thaw or wrongly restore a frozen matrix and was refused."""
+
+
+class FrozenBytesChanged(EmbedFreezeError):
+    """Bytes that were promised to stay the same did not, or were replaced by others.
+
+    Parameters
+    ----------
+    message : str
+        What was found.
+    layer : str, optional
+        Name of the layer that holds the matrix.
+    step : int or tuple of int, optional
+        The training step (1-based) after which the check failed; first and last step
+        where several ran in one execution.
+    row : int, optional
+        0-based row that differs, where the original bytes survive to compare with.
+    token : str, optional
+        The token of that row.
+    block : int, optional
+        0-based index of the first 1 MiB block whose digest differs.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        layer: str | None = None,
+        step: int | tuple[int, int] | None = None,
+        row: int | None = None,
+        token: str | None = None,
+        block: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.layer = layer
+        self.step = step
+        self.row = row
+        self.token = token
+        self.block = block

@@ -1,0 +1,319 @@
+"""Matrices in memory that cannot be written: sealed by the kernel, or watched in a mapped file.
+
+A sealed matrix lives in a ``memfd`` whose seals (``F_SEAL_WRITE | SHRINK | GROW | SEAL``) refuse
+every write through any mapping or descriptor of any process (fcntl(2), memfd_create(2)). A watched
+matrix is a store file mapped ``PROT_READ, MAP_SHARED``; its identity (device, inode, size, mtime,
+ctime) tells of ordinary edits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import hashlib
+import mmap
+import os
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from embedfreeze.errors import FileError, FrozenBytesChanged, FrozenError
+from embedfreeze.threads import spans, thread_count, thread_map
+
+__all__ = [
+    "BLOCK_BYTES",
+    "SealedMatrix",
+    "SealedMatrixBuilder",
+    "block_digests",
+    "combine_digests",
+    "seal_array",
+]
+
+BLOCK_BYTES = 1 << 20
+ALIGNMENT = 64  # TensorFlow aborts the process on memory aligned to less
+Guarantee = Literal["sealed", "watched"]
+_COPY_BYTES = 16 << 20
+_SEALS = 0
+if hasattr(fcntl, "F_ADD_SEALS"):
+    _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
+
+def _hash_spans(size: int, hash_span: Callable[[int, int], bytes], threads: int | None) -> bytes:
+    blocks = spans(0, size, BLOCK_BYTES)
+    return b"".join(thread_map(lambda span: hash_span(*span), blocks, thread_count(threads)))
+
+
+def block_digests(matrix: npt.NDArray[Any], threads: int | None = None) -> npt.NDArray[np.uint8]:
+    """SHA-256 of each 1 MiB block of the bytes of a C-contiguous matrix, uint8 [blocks, 32]."""
+    data = memoryview(matrix.reshape(-1).view(np.uint8))
+    joined = _hash_spans(
+        matrix.nbytes, lambda low, high: hashlib.sha256(data[low:high]).digest(), threads
+    )
+    return np.frombuffer(joined, dtype=np.uint8).reshape(-1, 32)
+
+
+def combine_digests(blocks: npt.NDArray[np.uint8]) -> str:
+    """The digest of a matrix: hexadecimal SHA-256 over the digests of its blocks."""
+    return hashlib.sha256(np.ascontiguousarray(blocks).tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class FileIdentity:
+    """What tells a file from an edited or replaced one, without reading it."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, fd: int) -> FileIdentity:
+        status = os.fstat(fd)
+        return cls(
+            status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        )
+
+
+class SealedMatrix:
+    """A read-only matrix whose bytes can be checked in constant time.
+
+    Made by `SealedMatrixBuilder.seal`, `seal_array` or `SealedMatrix.map_file`.
+
+    Attributes
+    ----------
+    array : numpy.ndarray
+        The matrix [rows, dim], C-contiguous, read-only, in place in the mapping.
+    guarantee : {"sealed", "watched"}
+        What the kernel promises: sealed memory refuses every write; a watched file can be edited
+        by other processes, and an edit is found by the file's identity.
+    path : str or None
+        The file a watched matrix is mapped from, or the file a sealed copy was made of.
+    offset : int
+        Where the matrix starts in that file.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        shape: tuple[int, int],
+        dtype: npt.DTypeLike,
+        *,
+        offset: int = 0,
+        guarantee: Guarantee,
+        path: str | None = None,
+        blocks: npt.NDArray[np.uint8] | None = None,
+    ) -> None:
+        self._fd = fd
+        self._close = weakref.finalize(self, os.close, fd)
+        self.guarantee: Guarantee = guarantee
+        self.path = path
+        self.offset = offset
+        dtype = np.dtype(dtype)
+        nbytes = shape[0] * shape[1] * dtype.itemsize
+        self._mapping = mmap.mmap(fd, max(nbytes, 1), access=mmap.ACCESS_READ, offset=offset)
+        self.array = np.frombuffer(self._mapping, dtype, shape[0] * shape[1]).reshape(shape)
+        self._identity = FileIdentity.of(fd)
+        if blocks is not None:
+            self.__dict__["block_digests"] = blocks
+
+    @classmethod
+    def map_file(
+        cls,
+        path: str,
+        shape: tuple[int, int],
+        dtype: npt.DTypeLike,
+        *,
+        offset: int,
+        blocks: npt.NDArray[np.uint8],
+        seal: Literal["watch", "copy"] = "watch",
+    ) -> SealedMatrix:
+        """Map the matrix at `offset` (a multiple of the page size) of a file, or seal a copy.
+
+        Raises
+        ------
+        FileError
+            The file ends before the matrix does.
+        FrozenBytesChanged
+            The sealed copy does not have the recorded block digests.
+        """
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        needed = offset + shape[0] * shape[1] * np.dtype(dtype).itemsize
+        if os.fstat(fd).st_size < needed:
+            os.close(fd)
+            raise FileError(f"the matrix ends at byte {needed}, the file before it", path=path)
+        watched = cls(
+            fd, shape, dtype, offset=offset, guarantee="watched", path=path, blocks=blocks
+        )
+        if seal == "watch":
+            return watched
+        copy = seal_array(watched.array, path=path)
+        copy._compare_blocks(blocks)
+        return copy
+
+    @property
+    def address(self) -> int:
+        """Where the matrix starts in this process's memory."""
+        return self.array.__array_interface__["data"][0]  # type: ignore[no-any-return]
+
+    @cached_property
+    def block_digests(self) -> npt.NDArray[np.uint8]:
+        """SHA-256 of each 1 MiB block, uint8 [blocks, 32]; recorded in a store, else computed."""
+        return block_digests(self.array)
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 over the block digests."""
+        return combine_digests(self.block_digests)
+
+    def dlpack_alias(self) -> npt.NDArray[Any]:
+        """The same memory as an array that NumPy exports through DLPack.
+
+        NumPy refuses to export a read-only array, so this one says it is writable; a store through
+        it is a segmentation fault. It keeps the mapping alive.
+        """
+        if self.address % ALIGNMENT:
+            raise FrozenError(f"address {self.address:#x} is not a multiple of {ALIGNMENT}")
+        memory = (ctypes.c_uint8 * self.array.nbytes).from_address(self.address)
+        memory.mapping = self._mapping
+        return np.ctypeslib.as_array(memory).view(self.array.dtype).reshape(self.array.shape)
+
+    def check(self) -> None:
+        """Check in constant time that the kernel still guards the bytes.
+
+        Raises
+        ------
+        FrozenBytesChanged
+            The seals are gone, or the watched file was edited.
+        """
+        if self.guarantee == "sealed":
+            if fcntl.fcntl(self._fd, fcntl.F_GET_SEALS) & _SEALS != _SEALS:
+                raise FrozenBytesChanged("the seals of the matrix are not in place")
+        elif FileIdentity.of(self._fd) != self._identity:
+            self._explain_new_identity()
+
+    def verify(self, deep: bool = False) -> None:
+        """`check`, and with `deep` also compare all bytes, by digest.
+
+        Raises
+        ------
+        FrozenBytesChanged
+            Naming the row where the sealed original survives, else the block.
+        """
+        self.check()
+        if not deep:
+            return
+        if self.guarantee == "sealed":
+            self._compare_with_memfd()
+        self._compare_blocks(block_digests(self.array))
+
+    def _explain_new_identity(self) -> None:
+        """A file was touched: an error if its bytes changed, else its new identity is watched."""
+        identity = FileIdentity.of(self._fd)
+        if identity.size < self.offset + self.array.nbytes:
+            raise FrozenBytesChanged(f"{self.path} was cut to {identity.size} bytes while in use")
+        self._compare_blocks(block_digests(self.array))
+        self._identity = identity
+
+    def _compare_with_memfd(self) -> None:
+        """The memfd holds what was sealed, whatever is mapped at our address now."""
+        mapped = self.array.reshape(-1).view(np.uint8)
+        row_bytes = max(self.array.shape[1] * self.array.itemsize, 1)
+        for low, high in spans(0, mapped.nbytes, _COPY_BYTES):
+            original = np.frombuffer(os.pread(self._fd, high - low, low), np.uint8)
+            different = np.flatnonzero(original != mapped[low:high])
+            if different.size:
+                row = (low + int(different[0])) // row_bytes
+                raise FrozenBytesChanged(f"row {row} differs from the sealed original", row=row)
+
+    def _compare_blocks(self, found: npt.NDArray[np.uint8]) -> None:
+        different = np.flatnonzero((found != self.block_digests).any(axis=1))
+        if different.size:
+            block = int(different[0])
+            raise FrozenBytesChanged(
+                f"the bytes {block * BLOCK_BYTES} to {(block + 1) * BLOCK_BYTES} of the matrix "
+                f"(block {block}) do not have their recorded digest",
+                block=block,
+            )
+
+
+class SealedMatrixBuilder:
+    """A writable matrix of zeros that becomes a `SealedMatrix` in place.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and dim.
+    dtype : dtype
+        Of the values.
+
+    Attributes
+    ----------
+    array : numpy.ndarray
+        The matrix to fill. It must not be kept: `seal` unmaps it.
+    """
+
+    def __init__(self, shape: tuple[int, int], dtype: npt.DTypeLike = np.float32) -> None:
+        self._shape = shape
+        self._dtype = np.dtype(dtype)
+        nbytes = max(shape[0] * shape[1] * self._dtype.itemsize, 1)
+        self._fd, self._reader, self._guarantee = _anonymous_file()
+        self._close = weakref.finalize(self, _close_both, self._fd, self._reader)
+        os.ftruncate(self._fd, nbytes)
+        self._mapping = mmap.mmap(self._fd, nbytes)
+        self.array = np.frombuffer(self._mapping, self._dtype, shape[0] * shape[1]).reshape(shape)
+
+    def seal(self, *, path: str | None = None) -> SealedMatrix:
+        """Unmap, seal, and map again for reading only.
+
+        Raises
+        ------
+        FrozenError
+            An array over the writable memory is still in use.
+        """
+        del self.array
+        try:
+            self._mapping.close()
+        except BufferError as error:
+            raise FrozenError(
+                "a writable array over this matrix is still in use: delete it, then seal"
+            ) from error
+        if self._guarantee == "sealed":
+            fcntl.fcntl(self._fd, fcntl.F_ADD_SEALS, _SEALS)
+        reader = os.dup(self._reader)
+        self._close()
+        return SealedMatrix(reader, self._shape, self._dtype, guarantee=self._guarantee, path=path)
+
+
+def _anonymous_file() -> tuple[int, int, Guarantee]:
+    """A file without a name: a descriptor to write, one to read, and what guards it.
+
+    Before Linux 6.7 a sealed read-write descriptor refuses shared maps; one opened read-only anew
+    does not.
+    """
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("embedfreeze", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        return fd, os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC), "sealed"
+    import tempfile
+
+    fd, name = tempfile.mkstemp(prefix="embedfreeze-")
+    reader = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    os.unlink(name)
+    return fd, reader, "watched"
+
+
+def _close_both(*fds: int) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def seal_array(array: npt.NDArray[Any], *, path: str | None = None) -> SealedMatrix:
+    """A sealed copy of a matrix [rows, dim]."""
+    builder = SealedMatrixBuilder((array.shape[0], array.shape[1]), array.dtype)
+    builder.array[:] = array
+    return builder.seal(path=path)
