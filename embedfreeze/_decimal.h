@@ -1,0 +1,323 @@
+/* Decimal text <-> float32, without Python.h and without the locale.
+ *
+ * Reading gives what numpy.float32(float(text)) gives: the text rounded to the nearest double, and
+ * that double rounded to the nearest float. Where the mantissa is at most 2^53 and the power of ten
+ * at most 22, one division of exact doubles is that nearest double (Clinger, "How to read floating
+ * point numbers accurately", PLDI 1990). Elsewhere an approximate double with a bound on its error
+ * decides, provided that every double within the bound rounds to one float; the few numbers left
+ * (about one in 2^25) are handed back to the caller as EF_INEXACT.
+ *
+ * Writing tries 1 to 9 significant digits and keeps the fewest that read back to the same bits.
+ */
+#ifndef EMBEDFREEZE_DECIMAL_H
+#define EMBEDFREEZE_DECIMAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "embedfreeze needs a little-endian machine"
+#endif
+
+typedef unsigned char ef_byte;
+
+enum ef_status {
+    EF_OK = 0,
+    EF_BAD = 1,    /* not a number of the grammar */
+    EF_INEXACT = 2 /* a number, but the caller must round it */
+};
+
+#define EF_INFINITY UINT32_C(0x7F800000)
+#define EF_NAN UINT32_C(0x7FC00000)
+#define EF_MAX_TEXT 16 /* longest text that ef_write_float makes: -1.17549435e-38 */
+
+static const double ef_pow10[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                  1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                  1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+static const uint64_t ef_pow10_integer[] = {1,      10,      100,      1000,     10000,
+                                            100000, 1000000, 10000000, 100000000};
+
+static inline uint64_t ef_load8(const ef_byte *p, const ef_byte *end)
+{
+    uint64_t word = 0;
+    if (end - p >= 8)
+        memcpy(&word, p, 8);
+    else if (p < end)
+        memcpy(&word, p, (size_t)(end - p));
+    return word;
+}
+
+static inline uint32_t ef_float_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    return bits;
+}
+
+static inline float ef_signed(float magnitude, int negative)
+{
+    uint32_t bits = ef_float_bits(magnitude) | ((uint32_t)negative << 31);
+    memcpy(&magnitude, &bits, 4);
+    return magnitude;
+}
+
+/* Up to eight digits at p: their number in *count, their value as the result. */
+static inline uint64_t ef_read_digits(const ef_byte *p, const ef_byte *end, int *count)
+{
+    uint64_t digits = ef_load8(p, end) ^ UINT64_C(0x3030303030303030);
+    uint64_t other = ((digits + UINT64_C(0x7676767676767676)) | digits) &
+                     UINT64_C(0x8080808080808080);
+    int n = other ? __builtin_ctzll(other) >> 3 : 8;
+    *count = n;
+    /* Shift the digits to the end of the word, zeros before them; in two steps, as n may be 0. */
+    digits = (digits << (32 - 4 * n)) << (32 - 4 * n);
+    digits = digits * 10 + (digits >> 8);
+    return ((digits & UINT64_C(0x000000FF000000FF)) * UINT64_C(0x000F424000000064) +
+            ((digits >> 16) & UINT64_C(0x000000FF000000FF)) * UINT64_C(0x0000271000000001)) >>
+           32;
+}
+
+static inline int ef_is_digit(ef_byte c) { return (unsigned)(c - '0') < 10; }
+
+/* Does `word` (lower case) stand at p in any case? */
+static inline int ef_is_word(const ef_byte *p, const ef_byte *end, const char *word)
+{
+    size_t n = strlen(word);
+    if ((size_t)(end - p) != n)
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        if ((p[i] | 0x20) != (ef_byte)word[i])
+            return 0;
+    return 1;
+}
+
+static inline enum ef_status ef_read_word(const ef_byte *p, const ef_byte *end, int negative,
+                                          float *out)
+{
+    int infinite = ef_is_word(p, end, "inf") || ef_is_word(p, end, "infinity");
+    uint32_t bits = infinite ? EF_INFINITY : EF_NAN;
+    if (!infinite && !ef_is_word(p, end, "nan"))
+        return EF_BAD;
+    memcpy(out, &bits, 4);
+    *out = ef_signed(*out, negative);
+    return EF_OK;
+}
+
+/* Round w * 10^e10 (w inexact in its last place where `cut`) if that can be done surely. */
+static inline enum ef_status ef_round(uint64_t w, int64_t e10, int cut, float *out)
+{
+    if (w == 0 && !cut) {
+        *out = 0.0f;
+        return EF_OK;
+    }
+    double value = (double)w;
+    int exact = !cut && w <= (UINT64_C(1) << 53) && e10 >= -22 && e10 <= 22;
+    if (e10 < -44 || e10 > 22)
+        return EF_INEXACT;
+    if (e10 < -22) {
+        value /= ef_pow10[22];
+        e10 += 22;
+    }
+    value = e10 < 0 ? value / ef_pow10[-e10] : value * ef_pow10[e10];
+    if (exact) {
+        *out = (float)value;
+        return EF_OK;
+    }
+    /* At most three roundings of half an ulp, and a cut below 2^-59: 2^-50 is more than that. */
+    float low = (float)(value - value * 0x1p-50);
+    float high = (float)(value + value * 0x1p-50);
+    *out = low;
+    return low == high ? EF_OK : EF_INEXACT;
+}
+
+/* A whole field [p, end): [+-] digits [. digits] [e [+-] digits], inf, infinity or nan. */
+static inline enum ef_status ef_read_field(const ef_byte *p, const ef_byte *end, float *out)
+{
+    int negative = 0, cut = 0, any = 0;
+    uint64_t w = 0;
+    int64_t e10 = 0;
+
+    if (p < end && (*p == '-' || *p == '+'))
+        negative = *p++ == '-';
+    if (p < end && (*p | 0x20) >= 'a')
+        return ef_read_word(p, end, negative, out);
+    for (int after_point = 0; p < end; p++) {
+        if (*p == '.' && !after_point) {
+            after_point = 1;
+            continue;
+        }
+        if (!ef_is_digit(*p))
+            break;
+        any = 1;
+        if (w < UINT64_C(1000000000000000000)) {
+            w = w * 10 + (uint64_t)(*p - '0');
+            e10 -= after_point;
+        } else {
+            cut |= *p != '0';
+            e10 += !after_point;
+        }
+    }
+    if (!any)
+        return EF_BAD;
+    if (p < end && (*p | 0x20) == 'e') {
+        int below = 0;
+        int64_t exponent = 0;
+        p++;
+        if (p < end && (*p == '-' || *p == '+'))
+            below = *p++ == '-';
+        if (p == end)
+            return EF_BAD;
+        for (; p < end && ef_is_digit(*p); p++)
+            if (exponent < 1000000000)
+                exponent = exponent * 10 + (*p - '0');
+        e10 += below ? -exponent : exponent;
+    }
+    if (p != end)
+        return EF_BAD;
+    enum ef_status status = ef_round(w, e10, cut, out);
+    *out = ef_signed(*out, negative);
+    return status;
+}
+
+/* The usual spelling, [-] digit . digits: where it ends, or NULL if the text is any other one.
+ * `end` is where reading must stop; it need not be the end of the number. */
+static inline const ef_byte *ef_read_usual(const ef_byte *p, const ef_byte *end, float *out)
+{
+    int n, more;
+    if (end - p < 4)
+        return NULL;
+    int negative = *p == '-';
+    p += negative;
+    if (!ef_is_digit(p[0]) || p[1] != '.')
+        return NULL;
+    uint64_t w = ef_read_digits(p + 2, end, &n);
+    w += (uint64_t)(p[0] - '0') * ef_pow10_integer[n];
+    p += 2 + n;
+    if (n == 8) {
+        uint64_t rest = ef_read_digits(p, end, &more);
+        if (more > 6) /* w stays below 10^15 < 2^53 */
+            return NULL;
+        w = w * ef_pow10_integer[more] + rest;
+        n += more;
+        p += more;
+    }
+    *out = ef_signed((float)((double)w / ef_pow10[n]), negative);
+    return p;
+}
+
+/* Where `digits` * 10^-scale reads back to `bits`? Exact: digits < 2^53, 0 <= |scale| <= 22. */
+static inline int ef_reads_back(uint64_t digits, int scale, uint32_t bits)
+{
+    double value = scale < 0 ? (double)digits * ef_pow10[-scale] : (double)digits / ef_pow10[scale];
+    return ef_float_bits((float)value) == bits;
+}
+
+/* The fewest digits d (up to nine) and the scale s with d * 10^-s == value, for values whose
+ * scales stay within 22; 0 if there are none. `exponent` is floor(log10(value)), found here. */
+static inline uint64_t ef_shortest(float magnitude, int *scale)
+{
+    double value = magnitude;
+    uint32_t bits = ef_float_bits(magnitude);
+    int exponent = 0;
+    if (value >= 1e21 || value < 1e-13)
+        return 0;
+    if (value >= 1)
+        while (value >= ef_pow10[exponent + 1])
+            exponent++;
+    else
+        do
+            exponent--;
+        while (value * ef_pow10[-exponent] < 1);
+    for (int digits = 6; digits <= 9; digits++) {
+        int s = digits - 1 - exponent;
+        double scaled = s < 0 ? value / ef_pow10[-s] : value * ef_pow10[s];
+        uint64_t below = (uint64_t)scaled;
+        int above_first = scaled - (double)below >= 0.5;
+        for (int i = 0; i < 2; i++) {
+            uint64_t candidate = below + (uint64_t)(above_first ^ i);
+            if (candidate && ef_reads_back(candidate, s, bits)) {
+                while (candidate % 10 == 0) {
+                    candidate /= 10;
+                    s--;
+                }
+                *scale = s;
+                return candidate;
+            }
+        }
+    }
+    return 0;
+}
+
+static inline char *ef_write_integer(char *out, uint64_t value, int width)
+{
+    for (int i = width - 1; i >= 0; i--) {
+        out[i] = (char)('0' + value % 10);
+        value /= 10;
+    }
+    return out + width;
+}
+
+static inline int ef_width(uint64_t value)
+{
+    int width = 1;
+    while (value >= 10) {
+        value /= 10;
+        width++;
+    }
+    return width;
+}
+
+/* digits * 10^-scale in at most EF_MAX_TEXT - 1 characters, plain between 1e-4 and 1e9. */
+static inline char *ef_write_decimal(char *out, uint64_t digits, int scale)
+{
+    int width = ef_width(digits);
+    int exponent = width - 1 - scale;
+    if (exponent < -4 || exponent > 8) {
+        out = ef_write_integer(out, digits / ef_pow10_integer[width - 1], 1);
+        if (width > 1) {
+            *out++ = '.';
+            out = ef_write_integer(out, digits % ef_pow10_integer[width - 1], width - 1);
+        }
+        *out++ = 'e';
+        *out++ = exponent < 0 ? '-' : '+';
+        exponent = exponent < 0 ? -exponent : exponent;
+        return ef_write_integer(out, (uint64_t)exponent, 2);
+    }
+    if (scale <= 0) {
+        out = ef_write_integer(out, digits, width);
+        memset(out, '0', (size_t)-scale);
+        return out - scale;
+    }
+    if (exponent >= 0) {
+        out = ef_write_integer(out, digits / ef_pow10_integer[scale], width - scale);
+        *out++ = '.';
+        return ef_write_integer(out, digits % ef_pow10_integer[scale], scale);
+    }
+    *out++ = '0';
+    *out++ = '.';
+    return ef_write_integer(out, digits, scale);
+}
+
+/* The text of a value; NULL where the caller must find it (very small or very large). */
+static inline char *ef_write_float(char *out, float value)
+{
+    uint32_t bits = ef_float_bits(value);
+    int scale = 0;
+    if (bits >> 31)
+        *out++ = '-';
+    bits &= UINT32_C(0x7FFFFFFF);
+    memcpy(&value, &bits, 4);
+    if (bits == 0) {
+        *out++ = '0';
+        return out;
+    }
+    if (bits >= EF_INFINITY) {
+        memcpy(out, bits == EF_INFINITY ? "inf" : "nan", 3);
+        return out + 3;
+    }
+    uint64_t digits = ef_shortest(value, &scale);
+    return digits ? ef_write_decimal(out, digits, scale) : NULL;
+}
+
+#endif

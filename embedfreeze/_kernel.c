@@ -1,0 +1,879 @@
+/* The compiled part of embedfreeze: finds rows, cuts tokens, parses and writes values, and keeps
+ * the token index. Every function takes buffers that the caller owns, checks their sizes, and
+ * works without the GIL; none of them trusts a file. Plain C, limited API of Python 3.11. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "_decimal.h"
+
+/* ---- buffers ---------------------------------------------------------------------------- */
+
+typedef Py_ssize_t idx;
+
+static int check_items(const Py_buffer *buffer, idx items, idx size, const char *name)
+{
+    if (items < 0 || buffer->len / size < items) {
+        PyErr_Format(PyExc_ValueError, "%s needs %zd items, received a buffer of %zd bytes", name,
+                     items, buffer->len);
+        return 0;
+    }
+    if ((uintptr_t)buffer->buf % (uintptr_t)size) {
+        PyErr_Format(PyExc_ValueError, "%s is not aligned to %zd bytes", name, size);
+        return 0;
+    }
+    return 1;
+}
+
+/* Offsets [n + 1] that rise and stay inside of a blob. */
+static int check_offsets(const Py_buffer *buffer, idx blob_len)
+{
+    const int64_t *offsets = buffer->buf;
+    idx n = buffer->len / 8 - 1;
+    if (!check_items(buffer, n < 0 ? 1 : n + 1, 8, "offsets"))
+        return 0;
+    for (idx i = 0; i <= n; i++)
+        if (offsets[i] < (i ? offsets[i - 1] : 0) || offsets[i] > blob_len) {
+            PyErr_Format(PyExc_ValueError, "offset %zd leaves the blob of %zd bytes", i, blob_len);
+            return 0;
+        }
+    return 1;
+}
+
+static int check_range(const Py_buffer *buffer, idx start, idx stop)
+{
+    if (start >= 0 && start <= stop && stop <= buffer->len)
+        return 1;
+    PyErr_Format(PyExc_ValueError, "start %zd and stop %zd do not lie in %zd bytes", start, stop,
+                 buffer->len);
+    return 0;
+}
+
+static void release(Py_buffer *buffers, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (buffers[i].obj)
+            PyBuffer_Release(&buffers[i]);
+}
+
+/* ---- the token index -------------------------------------------------------------------- */
+
+/* Tokens as one blob and offsets [n + 1], found through open addressing with linear probing:
+ * slots holds rows, or -1, and its number is a power of two. */
+typedef struct {
+    const ef_byte *blob;
+    const int64_t *offsets;
+    int32_t *slots;
+    idx blob_len, n, n_slots;
+} token_index;
+
+static int index_from(token_index *index, Py_buffer *blob, Py_buffer *offsets, Py_buffer *slots)
+{
+    index->blob = blob->buf;
+    index->blob_len = blob->len;
+    index->offsets = offsets->buf;
+    index->n = offsets->len / 8 - 1;
+    index->slots = slots->buf;
+    index->n_slots = slots->len / 4;
+    if (index->n < 0 || (index->n_slots & (index->n_slots - 1)) || index->n > INT32_MAX) {
+        PyErr_Format(PyExc_ValueError,
+                     "an index needs n + 1 offsets and a power of two of slots, received %zd and %zd",
+                     index->n + 1, index->n_slots);
+        return 0;
+    }
+    return check_items(offsets, index->n + 1, 8, "offsets") &&
+           check_items(slots, index->n_slots, 4, "slots");
+}
+
+static inline uint64_t hash_mix(uint64_t h, uint64_t word)
+{
+    h = (h ^ word) * UINT64_C(0x9E3779B97F4A7C15);
+    return h ^ (h >> 32);
+}
+
+/* The hash of version 1: 8 bytes a step, the last ones padded with zeros, the length first. */
+static inline uint64_t hash_token(const ef_byte *p, idx len)
+{
+    uint64_t h = hash_mix(UINT64_C(0x243F6A8885A308D3), (uint64_t)len);
+    const ef_byte *end = p + len;
+    for (; p < end; p += 8)
+        h = hash_mix(h, ef_load8(p, end));
+    h *= UINT64_C(0xBF58476D1CE4E5B9);
+    return h ^ (h >> 29);
+}
+
+/* Row `row` spells the token? Offsets of a file are not trusted. */
+static inline int index_is(const token_index *index, int32_t row, const ef_byte *token, idx len)
+{
+    if (row < 0 || row >= index->n)
+        return 0;
+    int64_t start = index->offsets[row], stop = index->offsets[row + 1];
+    if (start < 0 || stop > index->blob_len || stop - start != len)
+        return 0;
+    return memcmp(index->blob + start, token, (size_t)len) == 0;
+}
+
+/* The slot of a token: where it is, or the free one where it would be; -1 if there is neither. */
+static inline idx index_probe(const token_index *index, const ef_byte *token, idx len)
+{
+    idx mask = index->n_slots - 1;
+    idx slot = (idx)(hash_token(token, len) & (uint64_t)mask);
+    for (idx probes = 0; probes <= mask; probes++, slot = (slot + 1) & mask)
+        if (index->slots[slot] == -1 || index_is(index, index->slots[slot], token, len))
+            return slot;
+    return -1;
+}
+
+static inline int32_t index_row(const token_index *index, const ef_byte *token, idx len)
+{
+    idx slot = index_probe(index, token, len);
+    return slot < 0 ? -1 : index->slots[slot];
+}
+
+PyDoc_STRVAR(index_insert_doc,
+             "index_insert(blob, offsets, slots, first, last, found)\n--\n\n"
+             "Insert the rows first to last - 1; found[i] is the earlier row that spells the same\n"
+             "token as row first + i, or -1, and that row is then not inserted.");
+
+static PyObject *index_insert(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[4] = {{0}};
+    idx first, last;
+    token_index index;
+    int ok = 0, full = 0;
+    if (!PyArg_ParseTuple(args, "y*y*w*nnw*", &b[0], &b[1], &b[2], &first, &last, &b[3]))
+        return NULL;
+    if (index_from(&index, &b[0], &b[1], &b[2]) && check_items(&b[3], last - first, 4, "found")) {
+        if (first < 0 || first > last || last > index.n) {
+            PyErr_Format(PyExc_ValueError, "no rows %zd to %zd", first, last);
+            goto done;
+        }
+        int32_t *found = b[3].buf;
+        Py_BEGIN_ALLOW_THREADS
+        for (idx row = first; row < last && !full; row++) {
+            int64_t start = index.offsets[row], stop = index.offsets[row + 1];
+            idx slot = -1;
+            if (start >= 0 && start <= stop && stop <= index.blob_len)
+                slot = index_probe(&index, index.blob + start, (idx)(stop - start));
+            if (slot < 0) {
+                full = 1;
+                break;
+            }
+            found[row - first] = index.slots[slot];
+            if (index.slots[slot] == -1)
+                index.slots[slot] = (int32_t)row;
+        }
+        Py_END_ALLOW_THREADS
+        if (full)
+            PyErr_SetString(PyExc_ValueError, "offsets leave the blob, or no slot is free");
+        ok = !full;
+    }
+done:
+    release(b, 4);
+    if (!ok)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(index_find_doc,
+             "index_find(blob, offsets, slots, buffer, spans, rows)\n--\n\n"
+             "rows[i] becomes the row of the token at buffer[spans[i, 0]:][:spans[i, 1]], or -1.");
+
+static PyObject *index_find(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[6] = {{0}};
+    token_index index;
+    int ok = 0;
+    if (!PyArg_ParseTuple(args, "y*y*y*y*y*w*", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5]))
+        return NULL;
+    idx count = b[4].len / 16;
+    if (index_from(&index, &b[0], &b[1], &b[2]) && check_items(&b[4], count * 2, 8, "spans") &&
+        check_items(&b[5], count, 4, "rows")) {
+        const int64_t(*spans)[2] = b[4].buf;
+        int32_t *rows = b[5].buf;
+        Py_BEGIN_ALLOW_THREADS
+        for (idx i = 0; i < count; i++) {
+            int64_t start = spans[i][0], len = spans[i][1];
+            rows[i] = -1;
+            if (start >= 0 && len >= 0 && start <= b[3].len && len <= b[3].len - start)
+                rows[i] = index_row(&index, (const ef_byte *)b[3].buf + start, (idx)len);
+        }
+        Py_END_ALLOW_THREADS
+        ok = 1;
+    }
+    release(b, 6);
+    if (!ok)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(hash_tokens_doc, "hash_tokens(blob, offsets, hashes)\n--\n\n"
+                              "hashes[i] (uint64) becomes the hash of token i.");
+
+static PyObject *hash_tokens(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[3] = {{0}};
+    int ok = 0;
+    if (!PyArg_ParseTuple(args, "y*y*w*", &b[0], &b[1], &b[2]))
+        return NULL;
+    idx n = b[1].len / 8 - 1;
+    if (check_offsets(&b[1], b[0].len) && check_items(&b[2], n, 8, "hashes")) {
+        const int64_t *offsets = b[1].buf;
+        uint64_t *hashes = b[2].buf;
+        for (idx i = 0; i < n; i++)
+            hashes[i] =
+                hash_token((const ef_byte *)b[0].buf + offsets[i], (idx)(offsets[i + 1] - offsets[i]));
+        ok = 1;
+    }
+    release(b, 3);
+    if (!ok)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* ---- tokens ----------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(gather_spans_doc, "gather_spans(buffer, spans, blob)\n--\n\n"
+                               "Copy the pieces of buffer at spans [n, 2] (start, length), one after\n"
+                               "the other, into blob.");
+
+static PyObject *gather_spans(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[3] = {{0}};
+    int ok = 0;
+    if (!PyArg_ParseTuple(args, "y*y*w*", &b[0], &b[1], &b[2]))
+        return NULL;
+    idx count = b[1].len / 16, used = 0;
+    if (check_items(&b[1], count * 2, 8, "spans")) {
+        const int64_t(*spans)[2] = b[1].buf;
+        ok = 1;
+        Py_BEGIN_ALLOW_THREADS
+        for (idx i = 0; i < count && ok; i++) {
+            int64_t start = spans[i][0], len = spans[i][1];
+            ok = start >= 0 && len >= 0 && start <= b[0].len && len <= b[0].len - start &&
+                 len <= b[2].len - used;
+            if (!ok)
+                break;
+            memcpy((ef_byte *)b[2].buf + used, (const ef_byte *)b[0].buf + start, (size_t)len);
+            used += (idx)len;
+        }
+        Py_END_ALLOW_THREADS
+        if (!ok)
+            PyErr_SetString(PyExc_ValueError, "spans leave the buffer or overflow the blob");
+    }
+    release(b, 3);
+    if (!ok)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* Is [p, end) UTF-8 (RFC 3629: shortest form, no surrogates, at most U+10FFFF)? */
+static int is_utf8(const ef_byte *p, const ef_byte *end)
+{
+    while (p < end) {
+        ef_byte c = *p++;
+        if (c < 0x80)
+            continue;
+        int more = c >= 0xF0 ? 3 : c >= 0xE0 ? 2 : 1;
+        if (c < 0xC2 || c > 0xF4 || end - p < more)
+            return 0;
+        ef_byte low = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;
+        ef_byte high = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
+        if (*p < low || *p > high)
+            return 0;
+        for (int i = 1; i < more; i++)
+            if ((p[i] & 0xC0) != 0x80)
+                return 0;
+        p += more;
+    }
+    return 1;
+}
+
+PyDoc_STRVAR(first_not_utf8_doc, "first_not_utf8(blob, offsets)\n--\n\n"
+                                 "The first token that is not UTF-8, or -1.");
+
+static PyObject *first_not_utf8(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[2] = {{0}};
+    idx result = -1;
+    int ok = 0;
+    if (!PyArg_ParseTuple(args, "y*y*", &b[0], &b[1]))
+        return NULL;
+    idx n = b[1].len / 8 - 1;
+    if (check_offsets(&b[1], b[0].len)) {
+        const int64_t *offsets = b[1].buf;
+        const ef_byte *blob = b[0].buf;
+        ok = 1;
+        Py_BEGIN_ALLOW_THREADS
+        for (idx i = 0; i < n; i++)
+            if (!is_utf8(blob + offsets[i], blob + offsets[i + 1])) {
+                result = i;
+                break;
+            }
+        Py_END_ALLOW_THREADS
+    }
+    release(b, 2);
+    return ok ? PyLong_FromSsize_t(result) : NULL;
+}
+
+/* ---- text: lines ------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(count_lines_doc, "count_lines(buffer, start, stop)\n--\n\n"
+                              "Number of line feeds in buffer[start:stop].");
+
+static PyObject *count_lines(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[1] = {{0}};
+    idx start, stop, count = 0;
+    if (!PyArg_ParseTuple(args, "y*nn", &b[0], &start, &stop))
+        return NULL;
+    if (!check_range(&b[0], start, stop)) {
+        release(b, 1);
+        return NULL;
+    }
+    const ef_byte *p = (const ef_byte *)b[0].buf + start, *end = (const ef_byte *)b[0].buf + stop;
+    Py_BEGIN_ALLOW_THREADS
+    while (p < end && (p = memchr(p, '\n', (size_t)(end - p)))) {
+        count++;
+        p++;
+    }
+    Py_END_ALLOW_THREADS
+    release(b, 1);
+    return PyLong_FromSsize_t(count);
+}
+
+/* The first of two bytes at or after p, or end. */
+static inline const ef_byte *find_either(const ef_byte *p, const ef_byte *end, ef_byte c, ef_byte d)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
+    for (; end - p >= 8; p += 8) {
+        uint64_t word = ef_load8(p, end);
+        uint64_t x = word ^ (ones * c), y = word ^ (ones * d);
+        uint64_t hit = (((x - ones) & ~x) | ((y - ones) & ~y)) & highs;
+        if (hit)
+            return p + (__builtin_ctzll(hit) >> 3);
+    }
+    while (p < end && *p != c && *p != d)
+        p++;
+    return p;
+}
+
+PyDoc_STRVAR(find_lines_doc,
+             "find_lines(buffer, start, stop, delimiter, blob, offsets, slots, starts)\n--\n\n"
+             "Starts (int64) of the lines in buffer[start:stop], which begins with a line. With a\n"
+             "token index, only of those whose text before the first delimiter is in it. Returns\n"
+             "(lines written, where to go on): less than stop if starts is full.");
+
+static PyObject *find_lines(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[5] = {{0}};
+    idx start, stop, written = 0;
+    int delimiter, ok = 0;
+    token_index index;
+    if (!PyArg_ParseTuple(args, "y*nniy*y*y*w*", &b[0], &start, &stop, &delimiter, &b[1], &b[2],
+                          &b[3], &b[4]))
+        return NULL;
+    idx room = b[4].len / 8;
+    const ef_byte *base = b[0].buf, *p = base + start, *end = base + stop;
+    if (check_range(&b[0], start, stop) && index_from(&index, &b[1], &b[2], &b[3]) &&
+        check_items(&b[4], room, 8, "starts")) {
+        int64_t *starts = b[4].buf;
+        ok = 1;
+        Py_BEGIN_ALLOW_THREADS
+        while (p < end && written < room) {
+            const ef_byte *cut = p;
+            if (index.n_slots) {
+                cut = find_either(p, end, (ef_byte)delimiter, '\n');
+                if (index_row(&index, p, cut - p) >= 0)
+                    starts[written++] = p - base;
+            } else {
+                starts[written++] = p - base;
+            }
+            p = memchr(cut, '\n', (size_t)(end - cut));
+            p = p ? p + 1 : end;
+        }
+        Py_END_ALLOW_THREADS
+    }
+    release(b, 5);
+    return ok ? Py_BuildValue("nn", written, (idx)(p - base)) : NULL;
+}
+
+/* ---- text: rows -------------------------------------------------------------------------- */
+
+typedef struct {
+    const ef_byte *p, *end;
+    float *value;
+} inexact_number;
+
+#define MAX_INEXACT 256
+
+/* What a worker carries: the window, the shape, and the numbers left for later. */
+typedef struct {
+    const ef_byte *base, *stop; /* of the window */
+    idx dim;
+    ef_byte delimiter;
+    int failed; /* a Python error is set */
+    int n_inexact;
+    inexact_number inexact[MAX_INEXACT];
+    PyThreadState *thread; /* while the GIL is released */
+} row_parser;
+
+/* Why a row is bad; spans hold -reason and a detail. Kept in step with formats/text.py. */
+enum bad_row { TOO_FEW = 1, NOT_A_NUMBER = 2 };
+
+static int round_one(const inexact_number *number)
+{
+    size_t len = (size_t)(number->end - number->p);
+    char *text = PyMem_Malloc(len + 1);
+    if (!text) {
+        PyErr_NoMemory();
+        return 0;
+    }
+    memcpy(text, number->p, len);
+    text[len] = 0;
+    double value = PyOS_string_to_double(text, NULL, NULL);
+    PyMem_Free(text);
+    *number->value = (float)value;
+    return !(value == -1.0 && PyErr_Occurred());
+}
+
+/* Take the GIL, round what the fast path could not, and release it again. */
+static void round_inexact(row_parser *parser)
+{
+    PyEval_RestoreThread(parser->thread);
+    for (int i = 0; i < parser->n_inexact && !parser->failed; i++)
+        parser->failed = !round_one(&parser->inexact[i]);
+    parser->n_inexact = 0;
+    parser->thread = PyEval_SaveThread();
+}
+
+static inline int is_line_end(const ef_byte *p, const row_parser *parser)
+{
+    if (p < parser->stop && *p == parser->delimiter)
+        p++;
+    if (p < parser->stop && *p == '\r')
+        p++;
+    return p >= parser->stop || *p == '\n';
+}
+
+/* A row as nearly all are: token, then dim numbers in the usual spelling. 0 if it is not. */
+static inline int parse_usual_row(const row_parser *parser, const ef_byte *p, float *out,
+                                  int64_t *span)
+{
+    const ef_byte *token = p;
+    p = find_either(p, parser->stop, parser->delimiter, '\n');
+    span[0] = token - parser->base;
+    span[1] = p - token;
+    for (idx i = 0; i < parser->dim; i++) {
+        if (p >= parser->stop || *p != parser->delimiter)
+            return 0;
+        p = ef_read_usual(p + 1, parser->stop, out + i);
+        if (!p)
+            return 0;
+    }
+    return is_line_end(p, parser);
+}
+
+/* The end of the values of the line at p: before its line end and one delimiter. */
+static inline const ef_byte *row_end(const row_parser *parser, const ef_byte *p)
+{
+    const ef_byte *end = memchr(p, '\n', (size_t)(parser->stop - p));
+    if (!end)
+        end = parser->stop;
+    if (end > p && end[-1] == '\r')
+        end--;
+    if (end > p && end[-1] == parser->delimiter)
+        end--;
+    return end;
+}
+
+/* One field of any spelling; what cannot be rounded here is put on the list. */
+static inline int parse_field(row_parser *parser, const ef_byte *p, const ef_byte *end, float *out)
+{
+    enum ef_status status = ef_read_field(p, end, out);
+    if (status == EF_INEXACT) {
+        if (parser->n_inexact == MAX_INEXACT)
+            round_inexact(parser);
+        inexact_number number = {p, end, out};
+        parser->inexact[parser->n_inexact++] = number;
+    }
+    return status != EF_BAD;
+}
+
+/* Any row: the last dim fields are the vector, what stands before them is the token. */
+static void parse_any_row(row_parser *parser, const ef_byte *p, float *out, int64_t *span)
+{
+    const ef_byte *field = row_end(parser, p);
+    for (idx i = parser->dim - 1; i >= 0; i--) {
+        const ef_byte *field_end = field;
+        while (field > p && field[-1] != parser->delimiter)
+            field--;
+        int missing = field == p;
+        if (missing || !parse_field(parser, field, field_end, out + i)) {
+            span[0] = missing ? -TOO_FEW : -NOT_A_NUMBER;
+            span[1] = parser->dim - 1 - i;
+            return;
+        }
+        field--;
+    }
+    span[0] = p - parser->base;
+    span[1] = field - p;
+}
+
+/* Parse the lines at starts; the number of bad ones, or -1 with a Python error set. Called and
+ * left without the GIL. */
+static idx parse_lines(row_parser *parser, const int64_t *starts, idx rows, float *values,
+                       int64_t (*spans)[2])
+{
+    idx bad = 0;
+    for (idx i = 0; i < rows && !parser->failed; i++) {
+        const ef_byte *line = parser->base + starts[i];
+        float *out = values + i * parser->dim;
+        if (!parse_usual_row(parser, line, out, spans[i])) {
+            parse_any_row(parser, line, out, spans[i]);
+            bad += spans[i][0] < 0;
+        }
+    }
+    if (parser->n_inexact)
+        round_inexact(parser);
+    return bad;
+}
+
+static int check_starts(const int64_t *starts, idx rows, idx stop)
+{
+    for (idx i = 0; i < rows; i++)
+        if (starts[i] < 0 || starts[i] >= stop) {
+            PyErr_Format(PyExc_ValueError, "row %zd does not start before byte %zd", i, stop);
+            return 0;
+        }
+    return 1;
+}
+
+PyDoc_STRVAR(parse_rows_doc,
+             "parse_rows(buffer, stop, delimiter, dim, starts, values, spans)\n--\n\n"
+             "Parse the lines that begin at starts [n] and end before stop: values [n, dim] (float32)\n"
+             "and spans [n, 2] (int64: start and length of the token). A bad row has -1 (too few\n"
+             "fields) or -2 (not a number) and the number of good fields counted from the right.\n"
+             "Returns the number of bad rows.");
+
+static PyObject *parse_rows(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[4] = {{0}};
+    idx stop, dim, bad = 0;
+    int delimiter, ok = 0;
+    if (!PyArg_ParseTuple(args, "y*niny*w*w*", &b[0], &stop, &delimiter, &dim, &b[1], &b[2], &b[3]))
+        return NULL;
+    idx rows = b[1].len / 8;
+    if (dim < 1 || dim > PY_SSIZE_T_MAX / 4 / (rows ? rows : 1))
+        PyErr_Format(PyExc_ValueError, "dim must be at least 1, received %zd", dim);
+    else if (check_range(&b[0], 0, stop) && check_items(&b[1], rows, 8, "starts") &&
+             check_items(&b[2], rows * dim, 4, "values") &&
+             check_items(&b[3], rows * 2, 8, "spans") && check_starts(b[1].buf, rows, stop)) {
+        const ef_byte *base = b[0].buf;
+        row_parser parser = {base, base + stop, dim, (ef_byte)delimiter, 0, 0, {{0}}, NULL};
+        parser.thread = PyEval_SaveThread();
+        bad = parse_lines(&parser, b[1].buf, rows, b[2].buf, b[3].buf);
+        PyEval_RestoreThread(parser.thread);
+        ok = !parser.failed;
+    }
+    release(b, 4);
+    return ok ? PyLong_FromSsize_t(bad) : NULL;
+}
+
+PyDoc_STRVAR(is_number_doc, "is_number(field)\n--\n\nIs a whole field a number of the grammar?");
+
+static PyObject *is_number(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[1] = {{0}};
+    float value;
+    if (!PyArg_ParseTuple(args, "y*", &b[0]))
+        return NULL;
+    const ef_byte *p = b[0].buf;
+    int good = ef_read_field(p, p + b[0].len, &value) != EF_BAD;
+    release(b, 1);
+    return PyBool_FromLong(good);
+}
+
+/* ---- word2vec binary --------------------------------------------------------------------- */
+
+/* The space that ends the token of the record at *p, after leading line feeds; NULL if none. */
+static inline const ef_byte *record_space(const ef_byte **p, const ef_byte *end)
+{
+    while (*p < end && **p == '\n')
+        ++*p;
+    return *p < end ? memchr(*p, ' ', (size_t)(end - *p)) : NULL;
+}
+
+PyDoc_STRVAR(find_records_doc,
+             "find_records(buffer, start, until, row_bytes, limit, blob, offsets, slots, spans)\n--\n\n"
+             "Walk the word2vec records of buffer that begin in [start, until), at most limit of\n"
+             "them: spans [n, 2] of their tokens; the values follow one byte after a token. With a\n"
+             "token index, only tokens in it are written. Returns (records walked, spans written,\n"
+             "where to go on): a record that the buffer does not hold whole is not walked, and the\n"
+             "walk stops where spans is full.");
+
+static PyObject *find_records(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[5] = {{0}};
+    idx start, until, row_bytes, limit, walked = 0, written = 0;
+    token_index index;
+    int ok = 0;
+    if (!PyArg_ParseTuple(args, "y*nnnny*y*y*w*", &b[0], &start, &until, &row_bytes, &limit, &b[1],
+                          &b[2], &b[3], &b[4]))
+        return NULL;
+    idx room = b[4].len / 16;
+    const ef_byte *base = b[0].buf, *p = base + start;
+    if (check_range(&b[0], start, until) && index_from(&index, &b[1], &b[2], &b[3]) &&
+        check_items(&b[4], room * 2, 8, "spans")) {
+        const ef_byte *end = base + b[0].len;
+        int64_t(*spans)[2] = b[4].buf;
+        ok = 1;
+        Py_BEGIN_ALLOW_THREADS
+        while (p < base + until && walked < limit && written < room) {
+            const ef_byte *token = p, *space = record_space(&token, end);
+            if (!space || end - space - 1 < row_bytes)
+                break;
+            /* The memory of later records is far apart and their tokens are short: ask early. */
+            if (end - p > 6 * row_bytes + 128) {
+                __builtin_prefetch(p + 5 * row_bytes);
+                __builtin_prefetch(p + 5 * row_bytes + 64);
+            }
+            if (!index.n_slots || index_row(&index, token, space - token) >= 0) {
+                spans[written][0] = token - base;
+                spans[written++][1] = space - token;
+            }
+            walked++;
+            p = space + 1 + row_bytes;
+        }
+        Py_END_ALLOW_THREADS
+    }
+    release(b, 5);
+    return ok ? Py_BuildValue("nnn", walked, written, (idx)(p - base)) : NULL;
+}
+
+#define CHAIN 8 /* records in a row that make a guess worth trying */
+
+/* Do CHAIN plausible records begin at p? */
+static int is_chain(const ef_byte *p, const ef_byte *end, idx row_bytes)
+{
+    for (int i = 0; i < CHAIN; i++) {
+        const ef_byte *space = record_space(&p, end);
+        if (!space || space == p || space - p > 256 || end - space - 1 < row_bytes ||
+            !is_utf8(p, space))
+            return 0;
+        for (; p < space; p++)
+            if (*p < 0x20)
+                return 0;
+        p = space + 1 + row_bytes;
+    }
+    return 1;
+}
+
+PyDoc_STRVAR(guess_record_doc,
+             "guess_record(buffer, start, row_bytes)\n--\n\n"
+             "Where after start a word2vec record probably ends, or -1. Only a walk that arrives\n"
+             "there proves it.");
+
+static PyObject *guess_record(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[1] = {{0}};
+    idx start, row_bytes, result = -1;
+    if (!PyArg_ParseTuple(args, "y*nn", &b[0], &start, &row_bytes))
+        return NULL;
+    if (!check_range(&b[0], start, b[0].len)) {
+        release(b, 1);
+        return NULL;
+    }
+    const ef_byte *base = b[0].buf, *p = base + start, *end = base + b[0].len;
+    const ef_byte *last = end - p > 4 * row_bytes ? p + 4 * row_bytes : end;
+    Py_BEGIN_ALLOW_THREADS
+    /* Behind the space of a token stands a vector, and behind that the record looked for. */
+    for (; p < last && (p = memchr(p, ' ', (size_t)(last - p))); p++)
+        if (end - p - 1 > row_bytes && is_chain(p + 1 + row_bytes, end, row_bytes)) {
+            result = p + 1 + row_bytes - base;
+            break;
+        }
+    Py_END_ALLOW_THREADS
+    release(b, 1);
+    return PyLong_FromSsize_t(result);
+}
+
+PyDoc_STRVAR(copy_rows_doc, "copy_rows(buffer, spans, values)\n--\n\n"
+                            "Copy to values the bytes that stand one byte after each span [n, 2]; all\n"
+                            "rows are of one size.");
+
+static PyObject *copy_rows(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[3] = {{0}};
+    int ok = 0;
+    if (!PyArg_ParseTuple(args, "y*y*w*", &b[0], &b[1], &b[2]))
+        return NULL;
+    idx count = b[1].len / 16;
+    if (check_items(&b[1], count * 2, 8, "spans")) {
+        const int64_t(*spans)[2] = b[1].buf;
+        idx row_bytes = count ? b[2].len / count : 0;
+        ok = 1;
+        Py_BEGIN_ALLOW_THREADS
+        for (idx i = 0; i < count && ok; i++) {
+            int64_t start = spans[i][0] + spans[i][1] + 1;
+            ok = spans[i][0] >= 0 && spans[i][1] >= 0 && start <= b[0].len - row_bytes;
+            if (ok)
+                memcpy((ef_byte *)b[2].buf + i * row_bytes, (const ef_byte *)b[0].buf + start,
+                       (size_t)row_bytes);
+        }
+        Py_END_ALLOW_THREADS
+        if (!ok)
+            PyErr_SetString(PyExc_ValueError, "spans leave the buffer");
+    }
+    release(b, 3);
+    if (!ok)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* ---- writing ----------------------------------------------------------------------------- */
+
+/* A value that ef_write_float leaves to us: the fewest digits that read back, by the runtime's own
+ * correctly rounded conversions. Needs the GIL. */
+static char *write_unusual(char *out, float value)
+{
+    for (int digits = 1; digits <= 9; digits++) {
+        char *text = PyOS_double_to_string(value, 'e', digits - 1, 0, NULL);
+        if (!text)
+            return NULL;
+        double back = PyOS_string_to_double(text, NULL, NULL);
+        size_t len = strlen(text);
+        int same = (float)back == value;
+        if (same)
+            memcpy(out, text, len);
+        PyMem_Free(text);
+        if (same)
+            return out + len;
+    }
+    PyErr_SetString(PyExc_SystemError, "nine digits do not read back");
+    return NULL;
+}
+
+PyDoc_STRVAR(format_rows_doc,
+             "format_rows(blob, offsets, values, dim, delimiter, text)\n--\n\n"
+             "Write rows as text: token, dim values in the fewest digits that read back bit-equal,\n"
+             "a line feed. Returns the length used of text, which must hold the tokens and\n"
+             "rows * (dim * 17 + 1) bytes.");
+
+static idx text_bound(const int64_t *offsets, idx rows, idx dim)
+{
+    return (rows ? (idx)(offsets[rows] - offsets[0]) : 0) + rows * (dim * (EF_MAX_TEXT + 1) + 1);
+}
+
+/* The values of a row, each after a delimiter, and a line feed; NULL with a Python error set. */
+static char *write_values(char *out, const float *values, idx dim, char delimiter,
+                          PyThreadState **thread)
+{
+    for (idx i = 0; i < dim; i++) {
+        *out++ = delimiter;
+        char *after = ef_write_float(out, values[i]);
+        if (!after) {
+            PyEval_RestoreThread(*thread);
+            after = write_unusual(out, values[i]);
+            *thread = PyEval_SaveThread();
+            if (!after)
+                return NULL;
+        }
+        out = after;
+    }
+    *out++ = '\n';
+    return out;
+}
+
+static PyObject *format_rows(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[4] = {{0}};
+    idx dim, used = 0;
+    int delimiter, ok = 0;
+    if (!PyArg_ParseTuple(args, "y*y*y*niw*", &b[0], &b[1], &b[2], &dim, &delimiter, &b[3]))
+        return NULL;
+    idx rows = b[1].len / 8 - 1;
+    if (dim < 1 || dim > PY_SSIZE_T_MAX / 32 / (rows > 0 ? rows : 1))
+        PyErr_Format(PyExc_ValueError, "dim must be at least 1, received %zd", dim);
+    else if (check_offsets(&b[1], b[0].len) && check_items(&b[2], rows * dim, 4, "values") &&
+             check_items(&b[3], text_bound(b[1].buf, rows, dim), 1, "text")) {
+        const int64_t *offsets = b[1].buf;
+        const float *values = b[2].buf;
+        char *out = b[3].buf;
+        PyThreadState *thread = PyEval_SaveThread();
+        for (idx i = 0; i < rows && out; i++) {
+            size_t len = (size_t)(offsets[i + 1] - offsets[i]);
+            memcpy(out, (const char *)b[0].buf + offsets[i], len);
+            out = write_values(out + len, values + i * dim, dim, (char)delimiter, &thread);
+        }
+        PyEval_RestoreThread(thread);
+        ok = out != NULL;
+        used = ok ? out - (char *)b[3].buf : 0;
+    }
+    release(b, 4);
+    return ok ? PyLong_FromSsize_t(used) : NULL;
+}
+
+PyDoc_STRVAR(format_records_doc,
+             "format_records(blob, offsets, values, row_bytes, records)\n--\n\n"
+             "Write word2vec records: token, a space, the row_bytes of its values, a line feed.");
+
+static PyObject *format_records(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[4] = {{0}};
+    idx row_bytes;
+    int ok = 0;
+    if (!PyArg_ParseTuple(args, "y*y*y*nw*", &b[0], &b[1], &b[2], &row_bytes, &b[3]))
+        return NULL;
+    idx rows = b[1].len / 8 - 1;
+    const int64_t *offsets = b[1].buf;
+    if (row_bytes < 1 || row_bytes > PY_SSIZE_T_MAX / 4 / (rows > 0 ? rows : 1))
+        PyErr_Format(PyExc_ValueError, "row_bytes must be at least 1, received %zd", row_bytes);
+    else if (check_offsets(&b[1], b[0].len) &&
+             check_items(&b[2], rows * row_bytes, 1, "values") &&
+             check_items(&b[3], offsets[rows] - offsets[0] + rows * (row_bytes + 2), 1, "records")) {
+        const ef_byte *blob = b[0].buf, *values = b[2].buf;
+        ef_byte *out = b[3].buf;
+        Py_BEGIN_ALLOW_THREADS
+        for (idx i = 0; i < rows; i++) {
+            size_t len = (size_t)(offsets[i + 1] - offsets[i]);
+            memcpy(out, blob + offsets[i], len);
+            out += len;
+            *out++ = ' ';
+            memcpy(out, values + i * row_bytes, (size_t)row_bytes);
+            out += row_bytes;
+            *out++ = '\n';
+        }
+        Py_END_ALLOW_THREADS
+        ok = 1;
+    }
+    release(b, 4);
+    if (!ok)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* ---- the module -------------------------------------------------------------------------- */
+
+static PyMethodDef methods[] = {
+    {"copy_rows", copy_rows, METH_VARARGS, copy_rows_doc},
+    {"count_lines", count_lines, METH_VARARGS, count_lines_doc},
+    {"find_lines", find_lines, METH_VARARGS, find_lines_doc},
+    {"find_records", find_records, METH_VARARGS, find_records_doc},
+    {"first_not_utf8", first_not_utf8, METH_VARARGS, first_not_utf8_doc},
+    {"format_records", format_records, METH_VARARGS, format_records_doc},
+    {"format_rows", format_rows, METH_VARARGS, format_rows_doc},
+    {"gather_spans", gather_spans, METH_VARARGS, gather_spans_doc},
+    {"guess_record", guess_record, METH_VARARGS, guess_record_doc},
+    {"hash_tokens", hash_tokens, METH_VARARGS, hash_tokens_doc},
+    {"index_find", index_find, METH_VARARGS, index_find_doc},
+    {"index_insert", index_insert, METH_VARARGS, index_insert_doc},
+    {"is_number", is_number, METH_VARARGS, is_number_doc},
+    {"parse_rows", parse_rows, METH_VARARGS, parse_rows_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "embedfreeze._kernel", NULL, 0, methods, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__kernel(void) { return PyModuleDef_Init(&definition); }

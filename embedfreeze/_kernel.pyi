@@ -1,0 +1,54 @@
+from typing_extensions import Buffer
+
+def copy_rows(buffer: Buffer, spans: Buffer, values: Buffer, /) -> None: ...
+def count_lines(buffer: Buffer, start: int, stop: int, /) -> int: ...
+def find_lines(
+    buffer: Buffer,
+    start: int,
+    stop: int,
+    delimiter: int,
+    blob: Buffer,
+    offsets: Buffer,
+    slots: Buffer,
+    starts: Buffer,
+    /,
+) -> tuple[int, int]: ...
+def find_records(
+    buffer: Buffer,
+    start: int,
+    until: int,
+    row_bytes: int,
+    limit: int,
+    blob: Buffer,
+    offsets: Buffer,
+    slots: Buffer,
+    spans: Buffer,
+    /,
+) -> tuple[int, int, int]: ...
+def first_not_utf8(blob: Buffer, offsets: Buffer, /) -> int: ...
+def format_records(
+    blob: Buffer, offsets: Buffer, values: Buffer, row_bytes: int, records: Buffer, /
+) -> None: ...
+def format_rows(
+    blob: Buffer, offsets: Buffer, values: Buffer, dim: int, delimiter: int, text: Buffer, /
+) -> int: ...
+def gather_spans(buffer: Buffer, spans: Buffer, blob: Buffer, /) -> None: ...
+def guess_record(buffer: Buffer, start: int, row_bytes: int, /) -> int: ...
+def hash_tokens(blob: Buffer, offsets: Buffer, hashes: Buffer, /) -> None: ...
+def index_find(
+    blob: Buffer, offsets: Buffer, slots: Buffer, buffer: Buffer, spans: Buffer, rows: Buffer, /
+) -> None: ...
+def index_insert(
+    blob: Buffer, offsets: Buffer, slots: Buffer, first: int, last: int, found: Buffer, /
+) -> None: ...
+def is_number(field: Buffer, /) -> bool: ...
+def parse_rows(
+    buffer: Buffer,
+    stop: int,
+    delimiter: int,
+    dim: int,
+    starts: Buffer,
+    values: Buffer,
+    spans: Buffer,
+    /,
+) -> int: ...

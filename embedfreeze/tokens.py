@@ -1,0 +1,244 @@
+"""Tokens: the words of a file as one blob of bytes, with offsets and a hash index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any, Literal, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from embedfreeze import _kernel
+from embedfreeze.errors import UnknownTokenError
+
+__all__ = [
+    "HASH_NAME",
+    "Tokens",
+    "TokensBuilder",
+    "UnicodeErrors",
+    "build_slots",
+    "slot_count",
+    "spans_of",
+]
+
+HASH_NAME = "embedfreeze-1"  # the hash that the slots of a store are made with
+UnicodeErrors = Literal["strict", "replace", "ignore", "surrogateescape", "backslashreplace"]
+Offsets = npt.NDArray[np.int64]
+Slots = npt.NDArray[np.int32]
+Rows = npt.NDArray[np.int32]
+
+
+def slot_count(n: int) -> int:
+    """Slots of an index over n tokens: the power of two that is at least 2n, and at least 8."""
+    return 1 << max(3, (2 * n - 1).bit_length())
+
+
+def build_slots(blob: Any, offsets: Offsets, size: int | None = None) -> tuple[Slots, Rows]:
+    """The index of tokens, and for each token the earlier row that spells the same, or -1."""
+    n = len(offsets) - 1
+    slots = np.full(slot_count(n) if size is None else size, -1, dtype=np.int32)
+    found = np.empty(n, dtype=np.int32)
+    _kernel.index_insert(blob, offsets, slots, 0, n, found)
+    return slots, found
+
+
+def spans_of(offsets: Offsets) -> npt.NDArray[np.int64]:
+    """Spans (start, length) [n, 2] of the tokens at offsets [n + 1]."""
+    return np.stack([offsets[:-1], np.diff(offsets)], axis=1)
+
+
+class Tokens(Sequence[str]):
+    """A read-only sequence of str over the bytes that a file has.
+
+    Parameters
+    ----------
+    blob : bytes-like
+        The tokens one after the other.
+    offsets : numpy.ndarray
+        int64 [n + 1]: token i is ``blob[offsets[i]:offsets[i + 1]]``.
+    slots : numpy.ndarray, optional
+        The hash index, int32 [power of two], as a store holds it; made when first needed.
+    unicode_errors : str
+        How tokens that are not UTF-8 are shown (the bytes stay as they are).
+    """
+
+    def __init__(
+        self,
+        blob: Any,
+        offsets: Offsets,
+        *,
+        slots: Slots | None = None,
+        unicode_errors: UnicodeErrors = "strict",
+    ) -> None:
+        self.blob = memoryview(blob).cast("B") if len(blob) else memoryview(b"")
+        self.offsets = offsets
+        self.unicode_errors: UnicodeErrors = unicode_errors
+        if slots is not None:
+            self.__dict__["slots"] = slots
+
+    @classmethod
+    def from_strings(cls, tokens: Iterable[str]) -> Tokens:
+        """Tokens of str, as UTF-8; lone surrogates stand for bytes that are not."""
+        tokens = list(tokens)
+        try:
+            encoded = list(map(str.encode, tokens))
+        except UnicodeEncodeError:
+            encoded = [token.encode("utf-8", "surrogateescape") for token in tokens]
+        return cls.from_bytes(encoded, "surrogateescape")
+
+    @classmethod
+    def from_bytes(cls, tokens: Sequence[bytes], unicode_errors: UnicodeErrors) -> Tokens:
+        """Tokens spelled as bytes."""
+        offsets = np.zeros(len(tokens) + 1, dtype=np.int64)
+        np.cumsum(np.fromiter(map(len, tokens), np.int64, len(tokens)), out=offsets[1:])
+        return cls(b"".join(tokens), offsets, unicode_errors=unicode_errors)
+
+    @classmethod
+    def from_spans(
+        cls,
+        buffer: Any,
+        spans: npt.NDArray[np.int64],
+        unicode_errors: UnicodeErrors = "strict",
+    ) -> Tokens:
+        """Copies of the pieces of a buffer at spans (start, length) [n, 2]."""
+        offsets = np.zeros(len(spans) + 1, dtype=np.int64)
+        np.cumsum(spans[:, 1], out=offsets[1:])
+        blob = bytearray(int(offsets[-1]))
+        _kernel.gather_spans(buffer, np.ascontiguousarray(spans), blob)
+        return cls(blob, offsets, unicode_errors=unicode_errors)
+
+    @cached_property
+    def slots(self) -> Slots:
+        """The hash index, int32 [power of two]: rows, or -1."""
+        return build_slots(self.blob, self.offsets)[0]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def bytes_at(self, row: int) -> bytes:
+        """The bytes of one token."""
+        return bytes(self.blob[self.offsets[row] : self.offsets[row + 1]])
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        row = int(row)
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"rows are from 0 to {len(self) - 1}, received {row}")
+        return self.bytes_at(row % len(self)).decode("utf-8", self.unicode_errors)
+
+    def __iter__(self) -> Iterator[str]:
+        blob, errors = self.blob, self.unicode_errors
+        ends = iter(self.offsets.tolist())
+        start = next(ends)
+        for end in ends:
+            yield str(blob[start:end], "utf-8", errors)
+            start = end
+
+    def __repr__(self) -> str:
+        shown = ", ".join(map(repr, self[:3]))
+        return f"Tokens({len(self)}: {shown}{', ...' if len(self) > 3 else ''})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Tokens):
+            return NotImplemented
+        return (
+            len(self) == len(other)
+            and np.array_equal(np.diff(self.offsets), np.diff(other.offsets))
+            and self._used_blob() == other._used_blob()
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _used_blob(self) -> memoryview:
+        return self.blob[self.offsets[0] : self.offsets[-1]]
+
+    def find(self, tokens: Tokens | Iterable[str]) -> Rows:
+        """Row of each token, int32 [tokens]; -1 where there is none."""
+        if not isinstance(tokens, Tokens):
+            tokens = Tokens.from_strings(tokens)
+        return self.find_spans(tokens.blob, spans_of(tokens.offsets))
+
+    def find_spans(self, buffer: Any, spans: npt.NDArray[np.int64]) -> Rows:
+        """Row of each token that stands in a buffer at spans (start, length) [n, 2], or -1."""
+        rows = np.empty(len(spans), dtype=np.int32)
+        spans = np.ascontiguousarray(spans)
+        _kernel.index_find(self.blob, self.offsets, self.slots, buffer, spans, rows)
+        return rows
+
+    def __contains__(self, token: object) -> bool:
+        return isinstance(token, str) and bool(self.find([token])[0] >= 0)
+
+    def index(self, token: str, *_: int) -> int:
+        """Row of a token; `UnknownTokenError` (a `KeyError` and a `ValueError`) if none has it."""
+        row = int(self.find([token])[0])
+        if row < 0:
+            raise UnknownTokenError(f"the table has no token {token!r}")
+        return row
+
+    def part(self, low: int, high: int) -> Tokens:
+        """The tokens of the rows low to high - 1, over the same bytes."""
+        return Tokens(self.blob, self.offsets[low : high + 1], unicode_errors=self.unicode_errors)
+
+    def take(self, rows: npt.ArrayLike) -> Tokens:
+        """The tokens of some rows."""
+        spans = spans_of(self.offsets)[np.asarray(rows)]
+        return Tokens.from_spans(self.blob, spans, self.unicode_errors)
+
+    def first_not_utf8(self) -> int | None:
+        """The first row whose bytes are not UTF-8, or None."""
+        row: int = _kernel.first_not_utf8(self.blob, self.offsets)
+        return None if row < 0 else row
+
+
+class TokensBuilder:
+    """Collects tokens batch by batch and tells which of them came before."""
+
+    def __init__(self, expected: int = 0) -> None:
+        self._blob = bytearray()
+        self._offsets = np.zeros(max(expected, 1024) + 1, dtype=np.int64)
+        self._slots = np.full(slot_count(max(expected, 1024)), -1, dtype=np.int32)
+        self._n = 0
+
+    def __len__(self) -> int:
+        return self._n
+
+    def add(self, tokens: Tokens) -> Rows:
+        """Append tokens; for each the row of the first that spells the same, or -1 if new."""
+        first, last = self._n, self._n + len(tokens)
+        if last > len(self._offsets) - 1:
+            self._offsets = np.resize(self._offsets, 2 * last + 1)
+        start = len(self._blob) - int(tokens.offsets[0])
+        self._blob += tokens._used_blob()
+        self._offsets[first + 1 : last + 1] = tokens.offsets[1:] + start
+        self._n = last
+        if slot_count(last) > len(self._slots):
+            self._slots = np.full(slot_count(2 * last), -1, dtype=np.int32)
+            self._insert(0, first)
+        return self._insert(first, last)
+
+    def token(self, row: int) -> str:
+        """One of the tokens that were added."""
+        return bytes(self._blob[self._offsets[row] : self._offsets[row + 1]]).decode(
+            "utf-8", "backslashreplace"
+        )
+
+    def _insert(self, first: int, last: int) -> Rows:
+        found = np.empty(last - first, dtype=np.int32)
+        offsets = self._offsets[: self._n + 1]
+        _kernel.index_insert(self._blob, offsets, self._slots, first, last, found)
+        return found
+
+    def finish(self, dropped: npt.NDArray[np.int64], unicode_errors: UnicodeErrors) -> Tokens:
+        """All tokens but those of the dropped rows, which must leave no token twice."""
+        offsets = self._offsets[: self._n + 1].copy()
+        if not dropped.size:
+            slots = self._slots if len(self._slots) == slot_count(self._n) else None
+            return Tokens(self._blob, offsets, slots=slots, unicode_errors=unicode_errors)
+        kept = np.delete(spans_of(offsets), dropped, axis=0)
+        return Tokens.from_spans(self._blob, kept, unicode_errors)
