@@ -1,0 +1,35 @@
+"""Reading and writing embedding files: a table of formats, each found by the file's content."""
+
+from embedfreeze.formats.base import Batch, Format, Reading, ReadOptions, Rows
+from embedfreeze.formats.duplicates import Duplicates
+from embedfreeze.formats.progress import tracked
+from embedfreeze.formats.verbs import (
+    FORMATS,
+    Inspection,
+    check_target,
+    inspect,
+    open_reading,
+    read,
+    warn_of_skipped,
+    write,
+    write_rows,
+)
+
+__all__ = [
+    "FORMATS",
+    "Batch",
+    "Duplicates",
+    "Format",
+    "Inspection",
+    "ReadOptions",
+    "Reading",
+    "Rows",
+    "check_target",
+    "inspect",
+    "open_reading",
+    "read",
+    "tracked",
+    "warn_of_skipped",
+    "write",
+    "write_rows",
+]

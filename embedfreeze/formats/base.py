@@ -1,0 +1,231 @@
+"""What every format module shares: options, batches of rows, and the row of the format table."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import IO, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from embedfreeze.embeddings import DTYPES, Embeddings
+from embedfreeze.errors import FormatError
+from embedfreeze.files import Source
+from embedfreeze.threads import thread_count
+from embedfreeze.tokens import Slots, Tokens, UnicodeErrors
+from embedfreeze.vocabulary import Vocabulary
+
+__all__ = ["Batch", "Format", "ReadOptions", "Reading", "Rows", "index_buffers"]
+
+OnBadRow = Literal["error", "skip"]
+OnDuplicate = Literal["first", "last", "error"]
+Place = dict[str, int]  # keyword arguments of FormatError: line, or offset
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How to read a file.
+
+    Parameters
+    ----------
+    limit : int, optional
+        Read at most this many rows from the start of the file.
+    dtype : {"float32", "float16"}, optional
+        Of the values in memory. Default: float32, and for a store what it holds.
+    unicode_errors : str
+        "strict" refuses tokens that are not UTF-8; the others say how such tokens are shown.
+    on_bad_row : {"error", "skip"}
+        What to do with a row of text that is not a token and dim numbers.
+    on_duplicate : {"first", "last", "error"}
+        Which row of a repeated token is kept.
+    threads : int, optional
+        Default: the cores that this process may run on.
+    tokens : str, optional
+        For HDF5: the dataset that holds the tokens, or a text file with one token a line.
+    seal : {"watch", "copy"}
+        For a store: map the file and watch it, or seal a verified copy of it in memory.
+    wanted : Tokens, optional
+        Only rows of these tokens (rows of a few others may come with them).
+    """
+
+    limit: int | None = None
+    dtype: str | None = None
+    unicode_errors: UnicodeErrors = "strict"
+    on_bad_row: OnBadRow = "error"
+    on_duplicate: OnDuplicate = "first"
+    threads: int | None = None
+    tokens: str | None = None
+    seal: Literal["watch", "copy"] = "watch"
+    wanted: Tokens | None = None
+
+    def __post_init__(self) -> None:
+        choices: dict[str, tuple[str | None, ...]] = {
+            "dtype": (None, *DTYPES),
+            "unicode_errors": (
+                "strict",
+                "replace",
+                "ignore",
+                "surrogateescape",
+                "backslashreplace",
+            ),
+            "on_bad_row": ("error", "skip"),
+            "on_duplicate": ("first", "last", "error"),
+            "seal": ("watch", "copy"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(filter(None, allowed))}, received "
+                    f"{getattr(self, name)!r}"
+                )
+        if self.limit is not None and self.limit < 0:
+            raise ValueError(f"limit must not be negative, received {self.limit}")
+
+    @property
+    def n_threads(self) -> int:
+        return thread_count(self.threads)
+
+    def limited(self, rows: int) -> int:
+        """A number of rows, cut to the limit."""
+        return rows if self.limit is None else min(rows, self.limit)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive rows of a file.
+
+    Attributes
+    ----------
+    tokens : Tokens
+        n tokens, as the file spells them.
+    matrix : numpy.ndarray
+        Their values [n, dim].
+    position : int
+        Bytes of the file on the disk that were consumed with this batch.
+    place : callable
+        Where row i of the batch stands in the file.
+    """
+
+    tokens: Tokens
+    matrix: npt.NDArray[Any]
+    position: int
+    place: Callable[[int], Place]
+
+    def checked(self, path: str) -> Batch:
+        """This batch, if its tokens are UTF-8 or need not be."""
+        if self.tokens.unicode_errors == "strict":
+            row = self.tokens.first_not_utf8()
+            if row is not None:
+                raise FormatError(
+                    f"tokens must be UTF-8, received {self.tokens.bytes_at(row)!r}: pass "
+                    f'unicode_errors="replace" or "surrogateescape" (--unicode-errors) to take it',
+                    path=path,
+                    **self.place(row),
+                )
+        return self
+
+
+def _new_array(rows: int, dim: int, dtype: str) -> npt.NDArray[Any]:
+    return np.empty((rows, dim), dtype)
+
+
+@dataclass
+class Reading:
+    """An opened file of a known format, about to be read.
+
+    Attributes
+    ----------
+    dim : int
+        Values in a row.
+    dtype : str
+        Of the values in the batches.
+    rows : int or None
+        Rows in the file (or up to the limit), where that is known before reading; never too few.
+    batches : iterator of Batch
+        Reads the file.
+    allocate : callable
+        Gives the array [rows, dim] that the next batch is read into.
+    ready : Embeddings, optional
+        The whole table, where the file can be mapped as it is.
+    notes : list of str
+        What is odd about the file.
+    bad_rows : list of dict
+        Places of the bad rows that were skipped so far.
+    """
+
+    dim: int
+    dtype: str
+    rows: int | None
+    batches: Iterator[Batch] = field(default_factory=lambda: iter(()))
+    allocate: Callable[[int, int, str], npt.NDArray[Any]] = _new_array
+    ready: Embeddings | None = None
+    notes: list[str] = field(default_factory=list)
+    bad_rows: list[Place] = field(default_factory=list)
+
+    def warn(self, path: str, message: str) -> None:
+        """Note something odd that was found while reading, and warn of it."""
+        self.notes.append(message)
+        warnings.warn(f"{path}: {message}", stacklevel=2)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows on their way into a file: what a writer takes.
+
+    Attributes
+    ----------
+    dim : int
+        Values in a row.
+    dtype : str
+        Of the values.
+    expected : int or None
+        Number of rows, where it is known before they come; never too few.
+    batches : iterable of Batch
+        The rows.
+    source : str or None
+        Where they come from.
+    vocabulary : Vocabulary, optional
+        Whose ids are the rows.
+    """
+
+    dim: int
+    dtype: str
+    expected: int | None
+    batches: Iterable[Batch]
+    source: str | None = None
+    vocabulary: Vocabulary | None = None
+
+
+@dataclass(frozen=True)
+class Format:
+    """A row of the format table.
+
+    Attributes
+    ----------
+    name : str
+        As `format=` and ``--from`` take it.
+    suffixes : tuple of str
+        File names that ask for it on writing; reading goes by content.
+    sniff : callable
+        Does an opened file hold this format?
+    read, write : callable
+        The verbs; a write into a file takes the rows as they come.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    sniff: Callable[[Source], bool]
+    read: Callable[[Source, ReadOptions], Reading]
+    write: Callable[[Rows, IO[bytes]], None]
+
+
+_NO_BLOB, _NO_OFFSETS, _NO_SLOTS = b"", np.zeros(1, np.int64), np.zeros(0, np.int32)
+
+
+def index_buffers(wanted: Tokens | None) -> tuple[Any, npt.NDArray[np.int64], Slots]:
+    """The three buffers of a token index, as the kernel takes it; empty ones filter nothing."""
+    if wanted is None:
+        return _NO_BLOB, _NO_OFFSETS, _NO_SLOTS
+    return wanted.blob, wanted.offsets, wanted.slots

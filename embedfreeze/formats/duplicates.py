@@ -1,0 +1,75 @@
+"""Repeated tokens: which rows repeat one, and which of them are dropped."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedfreeze.errors import FormatError
+from embedfreeze.formats.base import Batch, ReadOptions
+from embedfreeze.tokens import TokensBuilder
+
+__all__ = ["Duplicates", "without_rows"]
+
+Int64 = npt.NDArray[np.int64]
+
+
+class Duplicates:
+    """Which rows repeat a token, and which of them to drop."""
+
+    def __init__(self, path: str, options: ReadOptions) -> None:
+        self.builder = TokensBuilder()
+        self._path = path
+        self._keep = options.on_duplicate
+        self._rows: list[Int64] = []
+        self._firsts: list[Int64] = []
+
+    def add(self, batch: Batch) -> Int64:
+        """Rows of the batch that repeat an earlier token."""
+        first = len(self.builder)
+        found = self.builder.add(batch.tokens)
+        repeats = np.flatnonzero(found >= 0)
+        if repeats.size:
+            if self._keep == "error":
+                row = int(repeats[0])
+                raise FormatError(
+                    f"tokens must differ, received {batch.tokens.bytes_at(row)!r}, which row "
+                    f"{found[row]} (from 0) has too: keep one with on_duplicate= (--on-duplicate)",
+                    path=self._path,
+                    **batch.place(row),
+                )
+            self._rows.append(repeats + first)
+            self._firsts.append(found[repeats].astype(np.int64))
+        return repeats
+
+    def dropped(self) -> Int64:
+        """All rows to drop, rising; a warning tells of them."""
+        if not self._rows:
+            return np.empty(0, np.int64)
+        rows, firsts = np.concatenate(self._rows), np.concatenate(self._firsts)
+        token = self.builder.token(int(rows[0]))
+        warnings.warn(
+            f"{self._path}: {len(rows)} rows repeat an earlier token (the first is {token!r}); "
+            f"of each token the {self._keep} row is kept",
+            stacklevel=3,
+        )
+        if self._keep == "first":
+            return rows
+        last = dict(zip(firsts.tolist(), rows.tolist(), strict=True))
+        every = np.concatenate([rows, firsts])
+        return np.setdiff1d(every, np.fromiter(last.values(), np.int64, len(last)))
+
+
+def without_rows(matrix: npt.NDArray[Any], dropped: Int64) -> npt.NDArray[Any]:
+    """The matrix without some rows, moved together in place."""
+    if not dropped.size:
+        return matrix
+    target = int(dropped[0])
+    for row, following in zip(dropped, [*dropped[1:], len(matrix)], strict=True):
+        n = int(following) - int(row) - 1
+        matrix[target : target + n] = matrix[row + 1 : following]
+        target += n
+    return matrix[:target]

@@ -1,0 +1,45 @@
+"""GloVe text: rows without a header, as the program of https://nlp.stanford.edu/projects/glove/."""
+
+from __future__ import annotations
+
+from typing import IO
+
+from embedfreeze.errors import FormatError
+from embedfreeze.files import HEAD_BYTES, Source
+from embedfreeze.formats import text
+from embedfreeze.formats.base import Format, Reading, ReadOptions, Rows
+
+__all__ = ["GLOVE", "layout_of"]
+
+
+def layout_of(source: Source) -> text.TextLayout | None:
+    """The layout of a source as text, or None if it is no text of rows."""
+    return text.detect(source.head, complete=len(source.head) < HEAD_BYTES)
+
+
+def sniff(source: Source) -> bool:
+    """Rows of text, and no header before them?"""
+    layout = layout_of(source)
+    return layout is not None and layout.header is None
+
+
+def read(source: Source, options: ReadOptions) -> Reading:
+    """Read a GloVe text file."""
+    layout = layout_of(source)
+    if layout is None:
+        raise FormatError(
+            "GloVe text must be lines of a token and numbers, received none: "
+            "leave format= out to have the format recognised",
+            path=source.name,
+        )
+    if layout.header is not None:
+        layout = text.TextLayout(layout.dim, layout.start - len(layout.header) - 1, None, None)
+    return text.read_text(source, options, layout)
+
+
+def write(rows: Rows, file: IO[bytes]) -> None:
+    """Write rows without a header."""
+    text.write_rows(rows, file)
+
+
+GLOVE = Format("glove", (".txt", ".glove"), sniff, read, write)

@@ -1,0 +1,368 @@
+"""The store: a plain safetensors file whose matrix maps straight into memory.
+
+Tensors, in this order, without holes: ``token_offsets`` int64 [n + 1]; ``token_index`` int32, an
+open-addressing hash table; ``block_digests`` uint8 [blocks, 32]; ``vectors`` [n, dim], which begin
+at a multiple of 4096 in the file; ``token_bytes`` uint8. The header is padded with spaces to that
+end. README.md gives every byte. Source: https://github.com/huggingface/safetensors, "Format".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedfreeze.embeddings import Embeddings
+from embedfreeze.errors import FormatError
+from embedfreeze.files import Source, move_body
+from embedfreeze.formats.base import Batch, Format, Place, Reading, ReadOptions, Rows
+from embedfreeze.sealed import BLOCK_BYTES, SealedMatrix, combine_digests
+from embedfreeze.threads import spans, thread_count, thread_map
+from embedfreeze.tokens import HASH_NAME, Tokens, TokensBuilder, slot_count
+from embedfreeze.vocabulary import Splitter
+
+__all__ = ["STORE", "open_store"]
+
+FORMAT_NAME = "embedfreeze-store"
+FORMAT_VERSION = "1"
+PAGE = 4096
+LONGEST_HEADER = 100_000_000  # the limit of the safetensors library
+HEADER_RESERVE = 4096
+BATCH_BYTES = 16 << 20
+DTYPES = {"F32": "float32", "F16": "float16"}
+DTYPE_CODES = {name: code for code, name in DTYPES.items()}
+
+
+def sniff(source: Source) -> bool:
+    """A header length, then JSON, as every safetensors file begins?"""
+    if len(source.head) < 10:
+        return False
+    (length,) = struct.unpack("<Q", source.head[:8])
+    return length <= LONGEST_HEADER and source.head[8:9] == b"{"
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """Where a tensor lies in the file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+    def array(self, buffer: Any, dtype: str) -> npt.NDArray[Any]:
+        return np.frombuffer(buffer, dtype, math.prod(self.shape), self.start).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """A checked header."""
+
+    offsets: _Tensor
+    index: _Tensor
+    digests: _Tensor
+    vectors: _Tensor
+    blob: _Tensor
+    metadata: dict[str, str]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.vectors.shape[0], self.vectors.shape[1]
+
+    @property
+    def dtype(self) -> str:
+        return DTYPES[self.vectors.dtype]
+
+
+def _bad(source: Source, rule: str) -> FormatError:
+    return FormatError(
+        f"{rule}: the file is damaged, or no store of this library", path=source.name
+    )
+
+
+def _header(source: Source, buffer: Any) -> tuple[dict[str, Any], int]:
+    """The header, and where the tensors start."""
+    (length,) = struct.unpack("<Q", source.head[:8])
+    if not sniff(source) or 8 + length > len(buffer):
+        raise _bad(source, f"a header of {length} bytes does not lie in {len(buffer)} bytes")
+    try:
+        header = json.loads(bytes(buffer[8 : 8 + length]))
+    except ValueError as error:
+        raise _bad(source, f"the header must be JSON ({error})") from error
+    if not isinstance(header, dict):
+        raise _bad(source, "the header must be a JSON object")
+    return header, 8 + length
+
+
+def _tensor(source: Source, header: dict[str, Any], name: str, base: int, size: int) -> _Tensor:
+    entry = header.get(name)
+    try:
+        dtype, shape = entry["dtype"], tuple(entry["shape"])
+        start, stop = (base + int(offset) for offset in entry["data_offsets"])
+        width = {"I64": 8, "I32": 4, "U8": 1, "F32": 4, "F16": 2}[dtype]
+        fits = base <= start <= stop <= size and stop - start == width * math.prod(shape)
+        fits = fits and all(isinstance(n, int) and n >= 0 for n in shape)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _bad(source, f"the header must describe the tensor {name}") from error
+    if not fits:
+        raise _bad(source, f"the tensor {name} {list(shape)} does not fit its bytes in the file")
+    return _Tensor(dtype, shape, start, stop)
+
+
+def _layout(source: Source, buffer: Any) -> _Layout:
+    header, base = _header(source, buffer)
+    metadata = header.get("__metadata__")
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT_NAME:
+        raise FormatError(
+            "a safetensors file must be a store of this library, received another one: its "
+            "tensors cannot be read as embeddings by this version",
+            path=source.name,
+        )
+    if (metadata.get("format_version"), metadata.get("hash")) != (FORMAT_VERSION, HASH_NAME):
+        raise _bad(
+            source,
+            f"the store must have version {FORMAT_VERSION} and hash {HASH_NAME}, received "
+            f"{metadata.get('format_version')!r} and {metadata.get('hash')!r}",
+        )
+    names = ("token_offsets", "token_index", "block_digests", "vectors", "token_bytes")
+    tensors = [_tensor(source, header, name, base, len(buffer)) for name in names]
+    layout = _Layout(*tensors, metadata=metadata)
+    _check_shapes(source, layout)
+    return layout
+
+
+def _check_shapes(source: Source, layout: _Layout) -> None:
+    vectors = layout.vectors
+    if len(vectors.shape) != 2 or vectors.dtype not in DTYPES or vectors.start % PAGE:
+        raise _bad(source, f"vectors must be floats [n, dim] at a multiple of {PAGE}")
+    n, slots = vectors.shape[0], layout.index.shape
+    blocks = -(-(vectors.stop - vectors.start) // BLOCK_BYTES)
+    expected = [("I64", (n + 1,)), ("U8", (blocks, 32)), ("U8", (math.prod(layout.blob.shape),))]
+    found = [(t.dtype, t.shape) for t in (layout.offsets, layout.digests, layout.blob)]
+    if found != expected:
+        raise _bad(source, f"the tensors of {n} rows must be {expected}, received {found}")
+    if layout.index.dtype != "I32" or len(slots) != 1 or slots[0] & (slots[0] - 1) or slots[0] <= n:
+        raise _bad(source, f"token_index must be a power of two above {n}, received {list(slots)}")
+    for tensor, width in ((layout.offsets, 8), (layout.index, 4)):
+        if tensor.start % width:
+            raise _bad(source, f"a tensor at byte {tensor.start} is not aligned to {width}")
+
+
+def open_store(source: Source, options: ReadOptions) -> Embeddings:
+    """Map a store: nothing of it is read but its header.
+
+    Raises
+    ------
+    FormatError
+        The header is not that of a store, or does not fit the file.
+    FrozenBytesChanged
+        With ``seal="copy"``: the bytes do not have their recorded digest.
+    """
+    if source.buffer is None:
+        raise FormatError(
+            "a store must be a plain file to be mapped: unpack it first", path=source.name
+        )
+    buffer = source.buffer
+    layout = _layout(source, buffer)
+    blocks = layout.digests.array(buffer, "u1")
+    if combine_digests(blocks) != layout.metadata.get("digest"):
+        raise _bad(source, "the block digests do not have the recorded digest")
+    sealed = SealedMatrix.map_file(
+        source.path,
+        layout.shape,
+        layout.dtype,
+        offset=layout.vectors.start,
+        blocks=blocks,
+        seal=options.seal,
+    )
+    tokens = Tokens(
+        layout.blob.array(buffer, "u1"),
+        layout.offsets.array(buffer, "<i8"),
+        slots=layout.index.array(buffer, "<i4"),
+        unicode_errors=options.unicode_errors,
+    )
+    return Embeddings(tokens, sealed.array, source.path, sealed, _special(source, layout))
+
+
+def _special(source: Source, layout: _Layout) -> dict[str, Any] | None:
+    """The arguments of the vocabulary that the store was saved with."""
+    recorded = layout.metadata.get("vocabulary")
+    if recorded is None:
+        return None
+    try:
+        config = json.loads(recorded)
+        return {
+            "padding": config["padding"],
+            "unknown": config["unknown"],
+            "splitter": Splitter(**config["splitter"]),
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise _bad(source, f"the vocabulary cannot be read ({error})") from error
+
+
+def read(source: Source, options: ReadOptions) -> Reading:
+    """Read a store: mapped as it is, or in batches."""
+    embeddings = open_store(source, options)
+    stored = str(embeddings.matrix.dtype)
+    rows = options.limited(len(embeddings))
+    reading = Reading(embeddings.dim, options.dtype or stored, rows)
+    reading.batches = _batches(source, embeddings, reading, rows)
+    if options.limit is None and reading.dtype == stored:
+        reading.ready = embeddings
+    return reading
+
+
+def _batches(
+    source: Source, embeddings: Embeddings, reading: Reading, rows: int
+) -> Iterator[Batch]:
+    step = max(1, BATCH_BYTES // max(1, embeddings.matrix.itemsize * embeddings.dim))
+    for low, high in spans(0, rows, step):
+        tokens = embeddings.tokens.part(low, high)
+
+        def place(row: int, first: int = low) -> Place:
+            return {"row": first + row}
+
+        matrix = embeddings.matrix[low:high].astype(reading.dtype, copy=False)
+        position = source.size * high // rows
+        yield Batch(tokens, matrix, position, place).checked(source.name)
+
+
+class _BlockHasher:
+    """SHA-256 of each block of a stream of bytes."""
+
+    def __init__(self) -> None:
+        self._digests: list[bytes] = []
+        self._rest = hashlib.sha256()
+        self._filled = 0
+
+    def update(self, data: memoryview) -> None:
+        head = min(len(data), (BLOCK_BYTES - self._filled) % BLOCK_BYTES)
+        self._rest.update(data[:head])
+        self._filled += head
+        if self._filled == BLOCK_BYTES:
+            self._close()
+        whole = head + (len(data) - head) // BLOCK_BYTES * BLOCK_BYTES
+        blocks = spans(head, whole, BLOCK_BYTES)
+        self._digests += thread_map(
+            lambda span: hashlib.sha256(data[span[0] : span[1]]).digest(), blocks, thread_count()
+        )
+        self._rest.update(data[whole:])
+        self._filled += len(data) - whole
+
+    def _close(self) -> None:
+        self._digests.append(self._rest.digest())
+        self._rest, self._filled = hashlib.sha256(), 0
+
+    def digests(self) -> npt.NDArray[np.uint8]:
+        if self._filled:
+            self._close()
+        return np.frombuffer(b"".join(self._digests), np.uint8).reshape(-1, 32)
+
+
+def _page_up(size: int) -> int:
+    return -(-size // PAGE) * PAGE
+
+
+def _reserve(rows: Rows) -> int:
+    """Where the matrix starts if as many rows come as are expected."""
+    n = rows.expected or 0
+    blocks = -(-n * rows.dim * np.dtype(rows.dtype).itemsize // BLOCK_BYTES)
+    metadata = len(json.dumps(_metadata(rows, "0" * 64)))
+    return _page_up(
+        HEADER_RESERVE + metadata + 8 * (n + 1) + 4 * slot_count(max(n, 1024)) + 32 * blocks
+    )
+
+
+def _metadata(rows: Rows, digest: str) -> dict[str, str]:
+    from importlib.metadata import version  # 10 ms that reading does not need
+
+    found = {
+        "format": FORMAT_NAME,
+        "format_version": FORMAT_VERSION,
+        "hash": HASH_NAME,
+        "digest": digest,
+        "creator": f"embedfreeze {version('embedfreeze')}",
+    }
+    if rows.source is not None:
+        found["source"] = rows.source
+    if rows.vocabulary is not None:
+        found["vocabulary"] = json.dumps(
+            {
+                "padding": rows.vocabulary.padding,
+                "unknown": rows.vocabulary.unknown,
+                "padding_id": rows.vocabulary.padding_id,
+                "unknown_id": rows.vocabulary.unknown_id,
+                "splitter": asdict(rows.vocabulary.splitter),
+            }
+        )
+    return found
+
+
+def write(rows: Rows, file: IO[bytes]) -> None:
+    """Write a store. Rows that come in unexpected number move the matrix once."""
+    start = _reserve(rows)
+    file.seek(start)
+    builder, hasher, n = TokensBuilder(rows.expected or 0), _BlockHasher(), 0
+    for batch in rows.batches:
+        matrix = np.ascontiguousarray(batch.matrix, dtype=np.dtype(rows.dtype).newbyteorder("<"))
+        data = memoryview(matrix.reshape(-1).view(np.uint8))
+        hasher.update(data)
+        file.write(data)
+        duplicates = np.flatnonzero(builder.add(batch.tokens) >= 0)
+        if duplicates.size:
+            token = batch.tokens.bytes_at(int(duplicates[0]))
+            raise FormatError(f"tokens must differ, received {token!r} twice")
+        n += len(batch.tokens)
+    tokens = builder.finish(np.empty(0, np.int64), "surrogateescape")
+    digests = hasher.digests()
+    file.write(tokens.blob)
+    parts = [
+        ("token_offsets", "I64", tokens.offsets),
+        ("token_index", "I32", tokens.slots),
+        ("block_digests", "U8", digests),
+    ]
+    _write_head(rows, file, start, parts, (n, rows.dim), len(tokens.blob))
+
+
+def _write_head(
+    rows: Rows,
+    file: IO[bytes],
+    start: int,
+    parts: list[tuple[str, str, npt.NDArray[Any]]],
+    shape: tuple[int, int],
+    blob_bytes: int,
+) -> None:
+    """Write what stands before the matrix, so that the matrix begins at a page."""
+    header: dict[str, Any] = {"__metadata__": _metadata(rows, combine_digests(parts[2][2]))}
+    end = 0
+    for name, code, array in parts:
+        header[name] = _entry(code, array.shape, end, end + array.nbytes)
+        end += array.nbytes
+    nbytes = shape[0] * shape[1] * np.dtype(rows.dtype).itemsize
+    header["vectors"] = _entry(DTYPE_CODES[rows.dtype], shape, end, end + nbytes)
+    header["token_bytes"] = _entry("U8", (blob_bytes,), end + nbytes, end + nbytes + blob_bytes)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    needed = _page_up(8 + len(text) + end)
+    file.flush()
+    if needed > start:
+        move_body(file, start, needed)
+        start = needed
+    file.seek(0)
+    file.write(struct.pack("<Q", start - end - 8))
+    file.write(text.ljust(start - end - 8))
+    for _, _, array in parts:
+        file.write(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
+
+
+def _entry(code: str, shape: tuple[int, ...], start: int, stop: int) -> dict[str, Any]:
+    return {"dtype": code, "shape": list(shape), "data_offsets": [start, stop]}
+
+
+STORE = Format("store", (".safetensors",), sniff, read, write)

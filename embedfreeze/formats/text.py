@@ -1,0 +1,422 @@
+"""Rows of text: what GloVe's and word2vec's text files have in common.
+
+A line is a token, then dim numbers, each after one space; lines end at ``\\n`` (one ``\\r`` before
+it and one space before that belong to the line end). The last dim fields are the vector, so a token
+may contain spaces. Sources: the GloVe and word2vec programs and what reads their files.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import mmap
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedfreeze import _kernel
+from embedfreeze.errors import FormatError
+from embedfreeze.files import Source, release_pages
+from embedfreeze.formats.base import Batch, Place, Reading, ReadOptions, Rows, index_buffers
+from embedfreeze.threads import spans, thread_map
+from embedfreeze.tokens import Tokens
+
+__all__ = ["RowsWriter", "TextLayout", "detect", "read_text", "write_rows"]
+
+DELIMITER = ord(" ")
+BOM = b"\xef\xbb\xbf"
+SAMPLE_LINES = 100
+SCAN_BYTES = 8 << 20  # of text that one thread scans at a time
+BATCH_BYTES = 32 << 20  # of text in a batch
+STREAM_BYTES = 16 << 20  # of decompressed text in memory
+WINDOW_BYTES = 128 << 20  # of a mapped file, when only some of its rows are wanted
+KEPT_BYTES = 512 << 20  # a mapped file up to this size keeps its pages until it is closed
+LONGEST_LINE = 1 << 28
+WRITE_ROWS_BYTES = 8 << 20
+Int64 = npt.NDArray[np.int64]
+RowsWriter = Callable[[Rows, IO[bytes]], int]
+
+
+@dataclass(frozen=True)
+class TextLayout:
+    """What the first lines of a text file say.
+
+    Attributes
+    ----------
+    dim : int
+        Numbers after a token.
+    start : int
+        Byte offset of the first row.
+    header : bytes or None
+        The header line, if there is one.
+    declared_rows : int or None
+        What it says.
+    """
+
+    dim: int
+    start: int
+    header: bytes | None
+    declared_rows: int | None
+
+    @property
+    def first_line(self) -> int:
+        """1-based number of the line of the first row."""
+        return 1 if self.header is None else 2
+
+
+def _fields(line: bytes) -> list[bytes]:
+    return line.removesuffix(b"\r").removesuffix(b" ").split(b" ")
+
+
+def _trailing_numbers(line: bytes) -> int:
+    """How many fields at the end of a line, the first one apart, are numbers."""
+    count = 0
+    for field in reversed(_fields(line)[1:]):
+        if not _kernel.is_number(field):
+            break
+        count += 1
+    return count
+
+
+def _header_claim(line: bytes, rest: list[bytes], dim: int, complete: bool) -> int | None:
+    """The rows that a header declares, if the line is one before rows of `dim` numbers."""
+    fields = _fields(line)
+    if len(fields) > 2 or not all(field.isdigit() and len(field) < 19 for field in fields):
+        return None
+    numbers = [int(field) for field in fields]
+    if len(numbers) == 1:
+        return numbers[0]
+    if numbers[1] == dim == 1:  # "7 1" may be a row as well
+        return numbers[0] if numbers[0] == len(rest) or not complete else None
+    if numbers[1] == dim:
+        return numbers[0]
+    return numbers[1] if numbers[0] == dim else None
+
+
+def _claimed_dim(line: bytes, rest: list[bytes], complete: bool) -> int | None:
+    """The dim of a header over rows whose tokens all end in numbers, as in "room 101"."""
+    fields = _fields(line)
+    if len(fields) == 2 and all(field.isdigit() and len(field) < 19 for field in fields):
+        rows, dim = map(int, fields)
+        if complete and rows == len(rest) and dim and min(map(_trailing_numbers, rest)) >= dim:
+            return dim
+    return None
+
+
+def detect(head: bytes, complete: bool) -> TextLayout | None:
+    """The layout of a text file, from its first bytes; None if they are no rows of text.
+
+    The width is what most of the first lines agree on, never what one line says.
+    """
+    start = len(BOM) if head.startswith(BOM) else 0
+    lines = head[start:].split(b"\n", SAMPLE_LINES)
+    if len(lines) > SAMPLE_LINES or not complete:
+        lines.pop()
+        complete = False
+    while lines and not lines[-1].removesuffix(b"\r"):
+        lines.pop()
+    if not lines:
+        return None
+    first, rest = lines[0], lines[1:]
+    widths = Counter(map(_trailing_numbers, rest or lines))
+    dim = max(widths, key=lambda width: (widths[width], -width))
+    if rest and (claimed := _claimed_dim(first, rest, complete)):
+        dim = claimed
+    if not dim:
+        return None
+    declared = _header_claim(first, rest, dim, complete) if rest else None
+    if declared is None:
+        return TextLayout(dim, start, None, None)
+    return TextLayout(dim, start + len(first) + 1, first, declared)
+
+
+@dataclass
+class _Window:
+    """Whole lines in memory: of a mapped file, or a block of a stream."""
+
+    buffer: Any
+    start: int
+    stop: int
+    first_line: int  # 1-based number of the line at `counted_from`
+    counted_from: int
+    last: bool
+    mapped: bool
+
+    def line_number(self, at: int) -> int:
+        return self.first_line + int(_kernel.count_lines(self.buffer, self.counted_from, at))
+
+    def line(self, at: int) -> bytes:
+        end = self.buffer.find(b"\n", at, self.stop)
+        return bytes(self.buffer[at : self.stop if end < 0 else end])
+
+
+def _mapped_windows(buffer: mmap.mmap, layout: TextLayout, size: int) -> Iterator[_Window]:
+    start, first_line = layout.start, layout.first_line
+    while start < len(buffer):
+        end = buffer.find(b"\n", min(start + size, len(buffer)) - 1)
+        stop = len(buffer) if end < 0 else end + 1
+        last = stop == len(buffer)
+        yield _Window(buffer, start, stop, first_line, layout.start, last, True)
+        start = stop
+
+
+def _streamed_windows(source: Source, layout: TextLayout) -> Iterator[_Window]:
+    block = bytearray(STREAM_BYTES)
+    kept, start, first_line = 0, layout.start, layout.first_line
+    while True:
+        with memoryview(block) as view:
+            stop = kept + source.readinto(view[kept:])
+        last = stop < len(block)
+        end = stop if last else block.rfind(b"\n", 0, stop) + 1
+        if end > start:
+            yield _Window(block, start, end, first_line, start, last, False)
+            first_line += int(_kernel.count_lines(block, start, end))
+        if last:
+            return
+        if end == 0 and len(block) >= LONGEST_LINE:
+            raise FormatError(
+                f"a line is longer than {LONGEST_LINE} bytes: this is no text of embeddings",
+                path=source.name,
+                line=first_line,
+            )
+        rest = block[end:stop]
+        block = bytearray(max(STREAM_BYTES, 2 * len(rest)))
+        block[: len(rest)] = rest
+        kept, start = len(rest), 0
+
+
+def _pieces(window: _Window) -> list[tuple[int, int]]:
+    """The window in pieces of whole lines."""
+    cuts = [window.start]
+    for _, stop in spans(window.start, window.stop, SCAN_BYTES):
+        end = window.buffer.find(b"\n", stop - 1, window.stop)
+        cuts.append(window.stop if end < 0 else end + 1)
+    return [(low, high) for low, high in itertools.pairwise(cuts) if low < high]
+
+
+class _TextReader:
+    def __init__(self, source: Source, options: ReadOptions, layout: TextLayout) -> None:
+        self.source = source
+        self.options = options
+        self.layout = layout
+        self.dim = layout.dim
+        self.first_words = None if options.wanted is None else _first_words(options.wanted)
+
+    def find_lines(self, window: _Window, piece: tuple[int, int], wanted: Tokens | None) -> Int64:
+        """Starts of the lines of a piece of a window, with `wanted` those that begin so."""
+        index = index_buffers(wanted)
+        at, stop = piece
+        parts = [np.empty(0, np.int64)]
+        while at < stop:
+            starts = np.empty((stop - at) // (2 * self.dim) + 16, dtype=np.int64)
+            count, at = _kernel.find_lines(window.buffer, at, stop, DELIMITER, *index, starts)
+            parts.append(starts[:count].copy())
+        if wanted is None:
+            self.release(window, *piece)
+        return np.concatenate(parts)
+
+    def release(self, window: _Window, start: int, stop: int) -> None:
+        """Give back the pages of a large mapped file; a smaller one is read again soon."""
+        if window.mapped and len(window.buffer) > KEPT_BYTES:
+            release_pages(window.buffer, start, stop)
+
+    def cut(self, window: _Window, limit: int) -> int:
+        """Cut a window after `limit` lines; the lines it then has."""
+        lines = 0
+        for piece in _pieces(window):
+            starts = self.find_lines(window, piece, None)
+            if lines + len(starts) > limit:
+                window.stop = int(starts[limit - lines])
+                window.last = False
+                return limit
+            lines += len(starts)
+        return lines
+
+    def windows(self) -> Iterator[_Window]:
+        buffer = self.source.buffer
+        if buffer is None:
+            return _streamed_windows(self.source, self.layout)
+        size = len(buffer) if self.options.wanted is None else WINDOW_BYTES
+        return _mapped_windows(buffer, self.layout, size)
+
+    def scans(self) -> Iterator[tuple[_Window, Int64]]:
+        """Windows and the starts of their wanted lines."""
+        left = self.options.limit
+        for window in self.windows():
+            if left is not None:
+                left -= self.cut(window, left)
+            find = functools.partial(self.find_lines, window, wanted=self.first_words)
+            found = thread_map(find, _pieces(window), self.options.n_threads)
+            starts = np.concatenate([np.empty(0, np.int64), *found])
+            yield window, _without_blank_end(window, starts)
+            if left == 0:
+                return
+
+    def batches(self, reading: Reading, scans: Iterable[tuple[_Window, Int64]]) -> Iterator[Batch]:
+        """Parse the lines that were found; then hold the header to what it says."""
+        rows = 0
+        for window, starts in scans:
+            for low, high in spans(0, len(starts), max(1, BATCH_BYTES // (8 * self.dim))):
+                yield self.parse(reading, window, starts[low:high])
+            rows += len(starts)
+            self.release(window, window.start, window.stop)
+        declared = self.layout.declared_rows
+        partial = self.options.limit is not None or self.options.wanted is not None
+        if declared is not None and declared != rows and not partial:
+            reading.warn(
+                self.source.name,
+                f"the header says {declared} rows, found {rows}: "
+                + ("the file may be cut off" if rows < declared else "the header is wrong"),
+            )
+
+    def parse(self, reading: Reading, window: _Window, starts: Int64) -> Batch:
+        n = len(starts)
+        matrix = reading.allocate(n, self.dim, reading.dtype)
+        values = matrix if matrix.dtype == np.float32 else np.empty((n, self.dim), np.float32)
+        found = np.empty((n, 2), dtype=np.int64)
+
+        def work(piece: tuple[int, int]) -> int:
+            rows = slice(*piece)
+            bad = _kernel.parse_rows(
+                window.buffer,
+                window.stop,
+                DELIMITER,
+                self.dim,
+                starts[rows],
+                values[rows],
+                found[rows],
+            )
+            if self.options.wanted is None:
+                self.release(window, int(starts[piece[0]]), int(starts[piece[1] - 1]))
+            return bad
+
+        size = max(64, -(-n // (2 * self.options.n_threads)))
+        if any(thread_map(work, spans(0, n, size), self.options.n_threads)):
+            starts, values, found = self.without_bad(reading, window, starts, values, found)
+        if matrix.dtype != values.dtype:
+            matrix[: len(values)] = values
+        tokens = Tokens.from_spans(window.buffer, found, self.options.unicode_errors)
+
+        def place(row: int) -> Place:
+            return {"line": window.line_number(int(starts[row]))}
+
+        consumed = int(starts[-1]) if window.mapped else self.source.position
+        batch = Batch(tokens, matrix[: len(values)], consumed, place)
+        return batch.checked(self.source.name)
+
+    def without_bad(
+        self,
+        reading: Reading,
+        window: _Window,
+        starts: Int64,
+        values: npt.NDArray[np.float32],
+        found: Int64,
+    ) -> tuple[Int64, npt.NDArray[np.float32], Int64]:
+        """Refuse the first bad row, or move the good rows together."""
+        bad = np.flatnonzero(found[:, 0] < 0)
+        if self.options.on_bad_row == "error":
+            at, good = int(starts[bad[0]]), int(found[bad[0], 1])
+            raise self.explain(window, at, -int(found[bad[0], 0]), good)
+        reading.bad_rows.extend({"line": window.line_number(int(starts[row]))} for row in bad)
+        kept = np.delete(np.arange(len(starts)), bad)
+        values[: len(kept)] = values[kept]
+        return starts[kept], values[: len(kept)], found[kept]
+
+    def explain(self, window: _Window, at: int, reason: int, good: int) -> FormatError:
+        """What is wrong with a row of which `good` fields, from the right, are numbers."""
+        line = window.line(at)
+        fields = _fields(line)
+        rule = f"a row must be a token and {self.dim} numbers"
+        remedy = 'mend the file, or skip such rows with on_bad_row="skip" (--on-bad-row skip)'
+        column = None
+        if not line.strip():
+            received = "a blank line"
+        elif reason == NOT_A_NUMBER:
+            column = len(fields) - good
+            received = f"{_shown(fields[column - 1])} where a number must stand"
+        else:
+            received = f"{good} numbers"
+            if window.last and at + len(line) >= window.stop:
+                remedy = "this is the last row: the file was probably cut off, get it again"
+        return FormatError(
+            f"{rule}, received {received}: {remedy}",
+            path=self.source.name,
+            line=window.line_number(at),
+            column=column,
+        )
+
+
+TOO_FEW, NOT_A_NUMBER = 1, 2  # the reasons of the kernel's parse_rows
+
+
+def _shown(field: bytes) -> str:
+    text = field[:40].decode("utf-8", "backslashreplace")
+    return repr(text) + ("..." if len(field) > 40 else "") if field else "an empty field"
+
+
+def _first_words(wanted: Tokens) -> Tokens:
+    """What a scan for tokens must stop at: each of them up to its first space."""
+    if b" " not in bytes(wanted.blob):
+        return wanted
+    words = dict.fromkeys(wanted.bytes_at(row).split(b" ")[0] for row in range(len(wanted)))
+    return Tokens.from_bytes(list(words), "surrogateescape")
+
+
+def _without_blank_end(window: _Window, starts: Int64) -> Int64:
+    """Blank lines at the very end of a file are no rows."""
+    n = len(starts)
+    while window.last and n and not window.buffer[int(starts[n - 1]) : window.stop].strip(b"\r\n"):
+        n -= 1
+    return starts[:n]
+
+
+def read_text(source: Source, options: ReadOptions, layout: TextLayout) -> Reading:
+    """Read rows of text as `layout` describes them."""
+    reader = _TextReader(source, options, layout)
+    scans: Iterable[tuple[_Window, Int64]] = reader.scans()
+    reading = Reading(layout.dim, options.dtype or "float32", None)
+    if source.buffer is not None and options.wanted is None:
+        scans = list(scans)
+        reading.rows = sum(len(starts) for _, starts in scans)
+    reading.batches = reader.batches(reading, scans)
+    return reading
+
+
+def write_rows(rows: Rows, file: IO[bytes]) -> int:
+    """Write rows as text into a file; the number of them.
+
+    Raises
+    ------
+    FormatError
+        A token contains a line feed, which no text file can hold.
+    """
+    count = 0
+    for batch in rows.batches:
+        values = np.ascontiguousarray(batch.matrix, dtype=np.float32)
+        _refuse_line_feeds(batch.tokens, count)
+        step = max(1, WRITE_ROWS_BYTES // (17 * rows.dim))
+        for low, high in spans(0, len(batch.tokens), step):
+            offsets = batch.tokens.offsets[low : high + 1]
+            size = int(offsets[-1] - offsets[0]) + (high - low) * (17 * rows.dim + 1)
+            text = bytearray(size)
+            used = _kernel.format_rows(
+                batch.tokens.blob, offsets, values[low:high], rows.dim, DELIMITER, text
+            )
+            file.write(memoryview(text)[:used])
+        count += len(batch.tokens)
+    return count
+
+
+def _refuse_line_feeds(tokens: Tokens, first: int) -> None:
+    blob = tokens.blob
+    if _kernel.count_lines(blob, int(tokens.offsets[0]), int(tokens.offsets[-1])):
+        at = bytes(blob).index(b"\n", int(tokens.offsets[0]))
+        row = int(np.searchsorted(tokens.offsets, at, side="right")) - 1
+        raise FormatError(
+            f"a text file cannot hold a token with a line feed, received {tokens.bytes_at(row)!r} "
+            f"as row {first + row}: write a store (.safetensors) or HDF5"
+        )

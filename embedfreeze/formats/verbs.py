@@ -1,0 +1,355 @@
+"""The verbs `read`, `write` and `inspect`, over the table of formats."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedfreeze.embeddings import Embeddings
+from embedfreeze.errors import FileError, FormatError
+from embedfreeze.files import PathLike, Source, atomic_output, open_source
+from embedfreeze.formats.base import Batch, Format, Reading, ReadOptions, Rows
+from embedfreeze.formats.duplicates import Duplicates, without_rows
+from embedfreeze.formats.glove import GLOVE
+from embedfreeze.formats.hdf5 import HDF5
+from embedfreeze.formats.progress import tracked
+from embedfreeze.formats.store import STORE
+from embedfreeze.formats.word2vec import WORD2VEC
+from embedfreeze.formats.word2vec_text import WORD2VEC_TEXT
+from embedfreeze.threads import spans
+from embedfreeze.vocabulary import Vocabulary
+
+__all__ = [
+    "FORMATS",
+    "Inspection",
+    "check_target",
+    "inspect",
+    "open_reading",
+    "read",
+    "warn_of_skipped",
+    "write",
+    "write_rows",
+]
+
+WRITE_BATCH_BYTES = 16 << 20
+# In the order in which a file's content is asked: text before word2vec binary, whose header
+# line word2vec text has too.
+FORMATS: dict[str, Format] = {f.name: f for f in (STORE, HDF5, GLOVE, WORD2VEC_TEXT, WORD2VEC)}
+
+
+def _named(name: str) -> Format:
+    try:
+        return FORMATS[name]
+    except KeyError:
+        known = ", ".join(FORMATS)
+        raise ValueError(f"format must be one of {known}, received {name!r}") from None
+
+
+def _recognised(source: Source) -> Format:
+    for candidate in FORMATS.values():
+        if candidate.sniff(source):
+            return candidate
+    if source.head[:1] == b"\x80":
+        raise FormatError(
+            "is a Python pickle, which can run any code and is not opened: save it in gensim with "
+            "save_word2vec_format(), then read that",
+            path=source.name,
+        )
+    known = ", ".join(FORMATS)
+    raise FormatError(
+        f"the content must be one of {known}, received {source.head[:24]!r}...: name the format "
+        f"with format= (--from) if you know it",
+        path=source.name,
+    )
+
+
+def open_reading(
+    path: PathLike, options: ReadOptions, *, format: str | None = None, member: str | None = None
+) -> tuple[Source, Format, Reading]:
+    """Open a file, recognise its format, read its header; the caller closes the source."""
+    source = open_source(path, member)
+    try:
+        found = _recognised(source) if format is None else _named(format)
+        if member is not None and source.container is None and found is not HDF5:
+            raise FileError(
+                f"member names a member of an archive or an HDF5 dataset, received {member!r} for "
+                f"a plain {found.name} file: leave it out",
+                path=source.name,
+            )
+        return source, found, found.read(source, options)
+    except BaseException:
+        source.close()
+        raise
+
+
+class _Collector:
+    """Puts batches together in one matrix; straight into it where the rows are known."""
+
+    def __init__(self, reading: Reading, path: str, options: ReadOptions) -> None:
+        self._dim, self._dtype = reading.dim, reading.dtype
+        self._whole = None
+        if reading.rows is not None:
+            self._whole = np.empty((reading.rows, reading.dim), reading.dtype)
+        self._parts: list[npt.NDArray[Any]] = []
+        self._duplicates = Duplicates(path, options)
+        self._used = 0
+        self._unicode_errors = options.unicode_errors
+
+    def allocate(self, rows: int, dim: int, dtype: str) -> npt.NDArray[Any]:
+        if self._whole is None:
+            return np.empty((rows, dim), dtype)
+        return self._whole[self._used : self._used + rows]
+
+    def add(self, batch: Batch) -> None:
+        n = len(batch.tokens)
+        if self._whole is None:
+            self._parts.append(batch.matrix)
+        elif not np.shares_memory(batch.matrix, self._whole[self._used : self._used + n]):
+            self._whole[self._used : self._used + n] = batch.matrix
+        self._duplicates.add(batch)
+        self._used += n
+
+    def finish(self, path: str) -> Embeddings:
+        if not self._used:
+            raise FormatError("has no rows", path=path)
+        matrix = self._join() if self._whole is None else self._whole[: self._used]
+        dropped = self._duplicates.dropped()
+        tokens = self._duplicates.builder.finish(dropped, self._unicode_errors)
+        return Embeddings(tokens, without_rows(matrix, dropped), path)
+
+    def _join(self) -> npt.NDArray[Any]:
+        matrix, low = np.empty((self._used, self._dim), self._dtype), 0
+        while self._parts:  # each part is freed when it is copied
+            part = self._parts.pop(0)
+            matrix[low : low + len(part)] = part
+            low += len(part)
+        return matrix
+
+
+def read(
+    path: PathLike, *, format: str | None = None, member: str | None = None, **options: Any
+) -> Embeddings:
+    """Read a whole embedding file.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        A plain, ``.gz`` or ``.zip`` file; content decides, not the name.
+    format : str, optional
+        One of `FORMATS`; default: recognised by content.
+    member : str, optional
+        The member of an archive, or the dataset of an HDF5 file.
+    **options
+        ``limit``, ``dtype``, ``unicode_errors``, ``on_bad_row``, ``on_duplicate``, ``threads``,
+        ``tokens`` and ``seal``, as `ReadOptions` describes them.
+
+    Returns
+    -------
+    Embeddings
+        Float32 [n, dim] unless asked otherwise. A store is mapped, not copied.
+
+    Raises
+    ------
+    FileError
+        The file cannot be opened.
+    FormatError
+        Its content is not what its format asks for.
+
+    Examples
+    --------
+    >>> e = read("data/glove.6B.50d.sample.txt")
+    >>> len(e), e.dim, float(e["king"][0])
+    (7074, 50, 0.5045099854469299)
+    """
+    chosen = ReadOptions(**options)
+    source, _, reading = open_reading(path, chosen, format=format, member=member)
+    with source:
+        if reading.ready is not None:
+            return reading.ready
+        collector = _Collector(reading, source.name, chosen)
+        reading.allocate = collector.allocate
+        for batch in tracked(source, reading, "read"):
+            collector.add(batch)
+        warn_of_skipped(source.name, reading)
+        return collector.finish(source.name)
+
+
+def warn_of_skipped(path: str, reading: Reading) -> None:
+    """Warn of the bad rows that were skipped, if any."""
+    if reading.bad_rows:
+        (kind, value), *_ = reading.bad_rows[0].items()
+        warnings.warn(
+            f"{path}: {len(reading.bad_rows)} bad rows were skipped, the first at {kind} {value}",
+            stacklevel=3,
+        )
+
+
+def check_target(path: PathLike, format: str | None = None) -> Format:
+    """The format to write a file in: the one named, or the one its name asks for.
+
+    Raises
+    ------
+    FileError
+        The name asks for none, or for a compressed store.
+    """
+    name = os.fspath(path)
+    stem, suffix = os.path.splitext(name.lower())
+    packed = suffix in (".gz", ".zip")
+    if packed:
+        suffix = os.path.splitext(stem)[1]
+    fitting = [f for f in FORMATS.values() if suffix in f.suffixes]
+    if format is None and not fitting:
+        known = ", ".join(f"{s} ({f.name})" for f in FORMATS.values() for s in f.suffixes)
+        raise FileError(
+            f"the name must end in one of {known} unless format= (--to) names the format",
+            path=name,
+        )
+    target = fitting[0] if format is None else _named(format)
+    if packed and target is STORE:
+        raise FileError("a store is mapped and cannot be compressed: drop the suffix", path=name)
+    return target
+
+
+def write_rows(
+    rows: Rows, path: PathLike, *, format: str | None = None, overwrite: bool = False
+) -> None:
+    """Write rows as they come; the target appears whole or not at all."""
+    target = check_target(path, format)
+    with atomic_output(path, overwrite=overwrite) as file:
+        target.write(rows, file)
+
+
+def write(
+    embeddings: Embeddings,
+    path: PathLike,
+    *,
+    format: str | None = None,
+    overwrite: bool = False,
+    vocabulary: Vocabulary | None = None,
+) -> None:
+    """Write embeddings to a file, which appears whole or not at all.
+
+    Parameters
+    ----------
+    embeddings : Embeddings
+        What to write.
+    path : str or os.PathLike
+        ``.gz`` or ``.zip`` behind the name compress.
+    format : str, optional
+        One of `FORMATS`; default: what the name asks for.
+    overwrite : bool
+        Replace a file that exists.
+    vocabulary : Vocabulary, optional
+        Kept in a store: the vocabulary whose ids are the rows.
+
+    Raises
+    ------
+    FileError
+        The target exists or cannot be written.
+    FormatError
+        The format cannot hold a token.
+    """
+    rows = Rows(
+        embeddings.dim,
+        str(embeddings.matrix.dtype),
+        len(embeddings),
+        _parts(embeddings),
+        None if embeddings.path is None else os.path.basename(embeddings.path),
+        vocabulary or embeddings.vocabulary,
+    )
+    write_rows(rows, path, format=format, overwrite=overwrite)
+
+
+def _parts(embeddings: Embeddings) -> Iterator[Batch]:
+    step = max(1, WRITE_BATCH_BYTES // max(1, embeddings.matrix.itemsize * embeddings.dim))
+    for low, high in spans(0, len(embeddings), step):
+        tokens = embeddings.tokens.part(low, high)
+        yield Batch(tokens, embeddings.matrix[low:high], high, lambda row: {"row": row})
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect` finds out about a file.
+
+    Attributes
+    ----------
+    rows : int or None
+        None where counting would mean decompressing the whole file.
+    """
+
+    path: str
+    format: str
+    container: str | None
+    member: str | None
+    file_bytes: int
+    rows: int | None
+    dim: int
+    dtype: str
+    first_tokens: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def matrix_bytes(self) -> int | None:
+        """Bytes of the whole matrix in memory."""
+        if self.rows is None:
+            return None
+        return self.rows * self.dim * np.dtype(self.dtype).itemsize
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return {**asdict(self), "matrix_bytes": self.matrix_bytes}
+
+    def __str__(self) -> str:
+        packed = f" in {self.container}" if self.container else ""
+        rows = "not counted (compressed)" if self.rows is None else f"{self.rows:,}"
+        size = "" if self.matrix_bytes is None else f", {self.matrix_bytes / 1e6:,.1f} MB in memory"
+        lines = [
+            f"{self.path}",
+            f"  format  {self.format}{packed}, {self.file_bytes / 1e6:,.1f} MB",
+            f"  rows    {rows}",
+            f"  dim     {self.dim} ({self.dtype}{size})",
+            f"  tokens  {' '.join(map(repr, self.first_tokens))} ...",
+        ]
+        return "\n".join(lines + [f"  note    {note}" for note in self.notes])
+
+
+def inspect(path: PathLike, *, format: str | None = None, member: str | None = None) -> Inspection:
+    """What a file is, without loading it.
+
+    Raises
+    ------
+    FileError
+        The file cannot be opened.
+    FormatError
+        It cannot be loaded; the message says why.
+
+    Examples
+    --------
+    >>> inspect("data/glove.6B.50d.sample.txt").format
+    'glove'
+    """
+    few = ReadOptions(limit=5, unicode_errors="backslashreplace")
+    source, _, reading = open_reading(path, few, format=format, member=member)
+    with source:
+        tokens = tuple(islice((t for batch in reading.batches for t in batch.tokens), 5))
+    source, found, reading = open_reading(path, ReadOptions(), format=format, member=member)
+    with source:
+        return Inspection(
+            path=source.path,
+            format=found.name,
+            container=source.container,
+            member=source.member,
+            file_bytes=source.size,
+            rows=reading.rows,
+            dim=reading.dim,
+            dtype=reading.dtype,
+            first_tokens=tokens,
+            notes=tuple(reading.notes),
+        )

@@ -1,0 +1,247 @@
+"""word2vec binary: a header line ``<rows> <dim>``, then records.
+
+A record is a token, one space, and dim little-endian float32; the C program writes a line feed
+after it, gensim and the GoogleNews file do not. Line feeds before a token are skipped; nothing else
+of a token is. Source: the word2vec program of https://code.google.com/archive/p/word2vec/.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedfreeze import _kernel
+from embedfreeze.errors import FormatError
+from embedfreeze.files import Source, release_pages
+from embedfreeze.formats.base import (
+    Batch,
+    Format,
+    Place,
+    Reading,
+    ReadOptions,
+    Rows,
+    index_buffers,
+)
+from embedfreeze.formats.word2vec_text import write_with_header
+from embedfreeze.threads import spans, thread_map
+from embedfreeze.tokens import Tokens
+
+__all__ = ["WORD2VEC"]
+
+HEADER = re.compile(rb"\s{0,8}(\d{1,18})[ \t]+(\d{1,9})[ \t]*\r?\n")
+BATCH_BYTES = 16 << 20
+WALK_BYTES = 64 << 20
+Int64 = npt.NDArray[np.int64]
+
+
+def _header(source: Source) -> tuple[int, int, int] | None:
+    """Rows, dim, and where the records start."""
+    match = HEADER.match(source.head)
+    if match is None or not int(match[2]):
+        return None
+    return int(match[1]), int(match[2]), match.end()
+
+
+def sniff(source: Source) -> bool:
+    """A header line; text with a header is recognised before this format is asked."""
+    return _header(source) is not None
+
+
+@dataclass
+class _Walk:
+    """Records in memory: the spans of their tokens, each followed by a byte and the values."""
+
+    buffer: Any
+    offset: int  # of the buffer in the file
+    spans: Int64
+    walked: int
+    end: int  # in the buffer
+
+
+class _BinaryReader:
+    def __init__(self, source: Source, options: ReadOptions, rows: int, dim: int) -> None:
+        self.source = source
+        self.options = options
+        self.declared = rows
+        self.limit = options.limited(rows)
+        self.dim = dim
+        self.row_bytes = 4 * dim
+
+    def walk(self, buffer: Any, start: int, until: int, limit: int) -> _Walk:
+        """Walk the records that begin in [start, until)."""
+        index = index_buffers(self.options.wanted)
+        parts, walked, at = [np.empty((0, 2), np.int64)], 0, start
+        while at < until and walked < limit:
+            stop = min(until, at + WALK_BYTES)
+            found = np.empty(((stop - at) // (self.row_bytes + 1) + 2, 2), dtype=np.int64)
+            count, written, end = _kernel.find_records(
+                buffer, at, stop, self.row_bytes, limit - walked, *index, found
+            )
+            parts.append(found[:written].copy())
+            walked += count
+            if buffer is self.source.buffer:
+                release_pages(self.source.buffer, at, end)
+            if not count:
+                break
+            at = end
+        return _Walk(buffer, 0, np.concatenate(parts), walked, at)
+
+    def walk_mapped(self, buffer: Any, start: int) -> _Walk:
+        """Walk a mapped file, several parts at once.
+
+        Where a record begins is known only by walking there; a later part starts at a guess, and
+        counts only if the walk of the part before it ends exactly there.
+        """
+        size, threads = len(buffer), self.options.n_threads
+        if self.options.limit is not None or size < WALK_BYTES:
+            threads = 1
+        cuts = [start]
+        for i in range(1, threads):
+            guess = _kernel.guess_record(
+                buffer, start + (size - start) * i // threads, self.row_bytes
+            )
+            if guess > cuts[-1]:
+                cuts.append(guess)
+        ends = [*cuts[1:], size]
+        parts = thread_map(
+            lambda part: self.walk(buffer, *part, self.limit),
+            list(zip(cuts, ends, strict=True)),
+            threads,
+        )
+        joined = all(part.end == cut for part, cut in zip(parts, cuts[1:], strict=False))
+        walked = sum(part.walked for part in parts)
+        if not joined or walked > self.limit:
+            return self.walk(buffer, start, size, self.limit)
+        return _Walk(buffer, 0, np.concatenate([p.spans for p in parts]), walked, parts[-1].end)
+
+    def walks(self, start: int) -> Iterator[_Walk]:
+        """Walks over the whole file; the last one is held to what the header says."""
+        if self.source.buffer is not None:
+            walk = self.walk_mapped(self.source.buffer, start)
+            yield walk
+            self.check_end(walk.walked, walk.end, len(self.source.buffer) - walk.end)
+            return
+        size = BATCH_BYTES + 4 * self.row_bytes
+        block, kept, offset, total = bytearray(size), 0, 0, 0
+        while True:
+            with memoryview(block) as view:
+                filled = kept + self.source.readinto(view[kept:])
+            buffer = memoryview(block)[:filled]
+            walk = self.walk(buffer, start, filled, self.limit - total)
+            walk.offset = offset
+            total += walk.walked
+            yield walk
+            last = filled < size
+            if last or total >= self.limit or not walk.walked:
+                self.check_end(total, offset + walk.end, filled - walk.end)
+                return
+            rest = block[walk.end : filled]
+            block = bytearray(size)
+            block[: len(rest)] = rest
+            kept, offset, start = len(rest), offset + walk.end, 0
+
+    def check_end(self, walked: int, end: int, left: int) -> None:
+        if walked < self.limit:
+            raise FormatError(
+                f"the header promises {self.declared} rows of {self.dim} values, received "
+                f"{walked} whole rows and {left} bytes: the file is truncated, get it again (or "
+                f"read what is there with limit={walked})",
+                path=self.source.name,
+                offset=end,
+            )
+
+    def batches(self, reading: Reading, walks: Iterable[_Walk]) -> Iterator[Batch]:
+        for walk in walks:
+            for low, high in spans(0, len(walk.spans), max(1, BATCH_BYTES // self.row_bytes)):
+                yield self.copy(reading, walk, walk.spans[low:high])
+
+    def copy(self, reading: Reading, walk: _Walk, found: Int64) -> Batch:
+        n = len(found)
+        matrix = reading.allocate(n, self.dim, reading.dtype)
+        values = matrix if matrix.dtype == np.float32 else np.empty((n, self.dim), np.float32)
+        pieces = spans(0, n, max(256, -(-n // self.options.n_threads)))
+        thread_map(
+            lambda piece: _kernel.copy_rows(
+                walk.buffer, found[slice(*piece)], values[slice(*piece)]
+            ),
+            pieces,
+            self.options.n_threads,
+        )
+        if matrix.dtype != values.dtype:
+            matrix[:] = values
+        tokens = Tokens.from_spans(walk.buffer, found, self.options.unicode_errors)
+        last = walk.offset + int(found[-1].sum()) + 1 + self.row_bytes
+        mapped = walk.buffer is self.source.buffer
+        if mapped:
+            release_pages(walk.buffer, int(found[0, 0]), last)
+
+        def place(row: int) -> Place:
+            return {"offset": walk.offset + int(found[row, 0])}
+
+        batch = Batch(tokens, matrix, last if mapped else self.source.position, place)
+        return batch.checked(self.source.name)
+
+
+def read(source: Source, options: ReadOptions) -> Reading:
+    """Read a word2vec binary file; one that ends early is an error."""
+    header = _header(source)
+    if header is None:
+        raise FormatError(
+            "word2vec binary must begin with a line of two numbers, rows and dim: leave format= "
+            "out to have the format recognised",
+            path=source.name,
+            offset=0,
+        )
+    rows, dim, start = header
+    reader = _BinaryReader(source, options, rows, dim)
+    if source.buffer is not None:
+        holds = (source.size - start) // (4 * dim + 1)
+        if holds < reader.limit:  # before anything is allocated for what a header claims
+            reader.check_end(holds, source.size, 0)
+    reading = Reading(dim, options.dtype or "float32", reader.limit)
+    reading.notes.append(f"the header says {rows} rows of {dim} values")
+    reading.batches = reader.batches(reading, reader.walks(start))
+    if source.buffer is None:
+        reading.rows = None
+    return reading
+
+
+def _write_records(rows: Rows, file: IO[bytes]) -> int:
+    count = 0
+    for batch in rows.batches:
+        values = np.ascontiguousarray(batch.matrix, dtype="<f4")
+        offsets, n = batch.tokens.offsets, len(batch.tokens)
+        _refuse_unreadable(batch.tokens, count)
+        records = bytearray(int(offsets[-1] - offsets[0]) + n * (4 * rows.dim + 2))
+        _kernel.format_records(batch.tokens.blob, offsets, values, 4 * rows.dim, records)
+        file.write(records)
+        count += n
+    return count
+
+
+def _refuse_unreadable(tokens: Tokens, first: int) -> None:
+    blob, starts = np.frombuffer(tokens.blob, np.uint8), tokens.offsets[:-1]
+    starts = starts[np.diff(tokens.offsets) > 0]
+    used = slice(int(tokens.offsets[0]), int(tokens.offsets[-1]))
+    spaces = np.flatnonzero(blob[used] == ord(" ")) + used.start
+    bad = np.concatenate([spaces, starts[blob[starts] == ord("\n")]])
+    if bad.size:
+        row = int(np.searchsorted(tokens.offsets, bad[0], side="right")) - 1
+        raise FormatError(
+            f"a word2vec binary file cannot hold a token with a space or a line feed at its "
+            f"start, received {tokens.bytes_at(row)!r} as row {first + row}: write a store "
+            f"(.safetensors) or HDF5"
+        )
+
+
+def write(rows: Rows, file: IO[bytes]) -> None:
+    """Write a header and records, each followed by a line feed as the C program does."""
+    write_with_header(rows, file, _write_records)
+
+
+WORD2VEC = Format("word2vec", (".bin",), sniff, read, write)
