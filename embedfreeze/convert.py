@@ -1,0 +1,195 @@
+"""Any readable format to any writable one, in batches: memory does not grow with the matrix."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from embedfreeze.errors import FormatError
+from embedfreeze.files import PathLike
+from embedfreeze.formats import (
+    Batch,
+    Duplicates,
+    ReadOptions,
+    Rows,
+    check_target,
+    open_reading,
+    tracked,
+    warn_of_skipped,
+    write_rows,
+)
+from embedfreeze.tokens import Tokens
+from embedfreeze.vocabulary import Vocabulary
+
+__all__ = ["Conversion", "convert"]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What `convert` did.
+
+    Attributes
+    ----------
+    rows, dim : int
+        Of the target.
+    dropped : int
+        Rows left out because they repeat a token.
+    skipped : int
+        Bad rows left out.
+    """
+
+    source: str
+    source_format: str
+    target: str
+    target_format: str
+    rows: int
+    dim: int
+    dropped: int
+    skipped: int
+
+    def __str__(self) -> str:
+        left_out = [
+            f"{number} {what}"
+            for number, what in ((self.dropped, "repeated"), (self.skipped, "bad"))
+            if number
+        ]
+        tail = f" (left out: {', '.join(left_out)} rows)" if left_out else ""
+        return (
+            f"{self.source} ({self.source_format}) -> {self.target} ({self.target_format}): "
+            f"{self.rows:,} rows of {self.dim}{tail}"
+        )
+
+
+def convert(
+    source: PathLike,
+    target: PathLike,
+    *,
+    from_format: str | None = None,
+    to_format: str | None = None,
+    member: str | None = None,
+    vocabulary: Vocabulary | None = None,
+    overwrite: bool = False,
+    **options: Any,
+) -> Conversion:
+    """Convert an embedding file. The target appears whole or not at all.
+
+    Parameters
+    ----------
+    source, target : str or os.PathLike
+        A file that `read` can read, and one that `write` can write.
+    from_format, to_format : str, optional
+        Default: by the source's content, and by the target's name.
+    member : str, optional
+        The member of an archive, or the dataset of an HDF5 file.
+    vocabulary : Vocabulary, optional
+        Only rows of its tokens, as they are spelled, in the order of the file.
+    overwrite : bool
+        Replace a target that exists.
+    **options
+        As for `read`.
+
+    Raises
+    ------
+    FileError, FormatError
+        As for `read` and `write`.
+    """
+    target_format = check_target(target, to_format)
+    chosen = ReadOptions(**options)
+    if vocabulary is not None:
+        chosen = replace(chosen, wanted=Tokens.from_strings(vocabulary.tokens))
+
+    def opened() -> _Stream:
+        return _Stream(source, chosen, from_format, member)
+
+    keep = _keeper(chosen, opened)
+    with opened() as stream:
+        reading = stream.reading
+        name = os.path.basename(os.fspath(source))
+        batches = stream.batches(keep)
+        rows = Rows(reading.dim, reading.dtype, reading.rows, batches, name)
+        write_rows(rows, target, format=target_format.name, overwrite=overwrite)
+        warn_of_skipped(stream.source.name, reading)
+        return Conversion(
+            source=os.fspath(source),
+            source_format=stream.format.name,
+            target=os.fspath(target),
+            target_format=target_format.name,
+            rows=stream.kept,
+            dim=reading.dim,
+            dropped=stream.seen - stream.kept,
+            skipped=len(reading.bad_rows),
+        )
+
+
+Keep = Callable[[Batch, int], "np.ndarray[Any, np.dtype[np.bool_]]"]
+
+
+class _Stream:
+    """A source that is open, and the batches of it that are kept."""
+
+    def __init__(
+        self, path: PathLike, options: ReadOptions, format: str | None, member: str | None
+    ) -> None:
+        opened = open_reading(path, options, format=format, member=member)
+        self.source, self.format, self.reading = opened
+        self.wanted = options.wanted
+        self.seen = self.kept = 0
+
+    def __enter__(self) -> _Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.source.close()
+
+    def wanted_batches(self) -> Iterator[Batch]:
+        for batch in tracked(self.source, self.reading, "convert"):
+            if self.wanted is not None:
+                batch = _chosen(batch, self.wanted.find(batch.tokens) >= 0)
+            yield batch
+
+    def batches(self, keep: Keep) -> Iterator[Batch]:
+        """Batches of wanted rows; a file without any is an error."""
+        for batch in self.wanted_batches():
+            kept = _chosen(batch, keep(batch, self.seen))
+            self.seen += len(batch.tokens)
+            self.kept += len(kept.tokens)
+            if len(kept.tokens):
+                yield kept
+        if not self.kept:
+            raise FormatError("has no rows that are wanted", path=self.source.name)
+
+
+def _chosen(batch: Batch, mask: np.ndarray[Any, np.dtype[np.bool_]]) -> Batch:
+    if mask.all():
+        return batch
+    rows = np.flatnonzero(mask)
+    return Batch(
+        batch.tokens.take(rows),
+        batch.matrix[rows],
+        batch.position,
+        lambda row: batch.place(int(rows[row])),
+    )
+
+
+def _keeper(options: ReadOptions, opened: Callable[[], _Stream]) -> Keep:
+    """Says which rows of a batch stay: not those of `on_duplicate`."""
+    if options.on_duplicate == "last":
+        with opened() as stream:  # which row is the last is known at the end only
+            duplicates = Duplicates(stream.source.name, options)
+            for batch in stream.wanted_batches():
+                duplicates.add(batch)
+            dropped = duplicates.dropped()
+        return lambda batch, first: ~np.isin(np.arange(first, first + len(batch.tokens)), dropped)
+
+    duplicates = Duplicates("", options)
+
+    def keep(batch: Batch, first: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        mask = np.ones(len(batch.tokens), dtype=bool)
+        mask[duplicates.add(batch)] = False
+        return mask
+
+    return keep
