@@ -1,0 +1,236 @@
+"""Table: a sealed matrix with its tokens, as a model holds it and writes it down."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from embedfreeze import formats
+from embedfreeze.align import AlignedEmbeddings
+from embedfreeze.embeddings import Embeddings
+from embedfreeze.errors import FrozenError
+from embedfreeze.sealed import SealedMatrix
+from embedfreeze.threads import spans
+from embedfreeze.tokens import Tokens
+from embedfreeze.vocabulary import Splitter, Vocabulary
+
+__all__ = ["Table", "TableRecord", "first_difference", "live_tables"]
+
+# The tables that this process holds, by `TableRecord.key`, so that a model's clone shares them.
+live_tables: WeakValueDictionary[tuple[str, str, str], Table] = WeakValueDictionary()
+_CHUNK_BYTES = 1 << 20
+
+
+def first_difference(found: Any, original: npt.NDArray[Any]) -> int | None:
+    """The first row whose bytes differ, or None; at most about 1 MiB is copied at a time.
+
+    Parameters
+    ----------
+    found : array-like
+        Sliceable [rows, dim], in memory or in a file; values are cast to the original's dtype.
+    original : numpy.ndarray
+        C-contiguous [rows, dim].
+    """
+    if isinstance(found, np.ndarray) and _same_memory(found, original):
+        return None
+    bits = f"u{original.itemsize}"
+    rows = max(_CHUNK_BYTES // max(original.strides[0], 1), 1)
+    for low, high in spans(0, len(original), rows):
+        chunk = np.ascontiguousarray(found[low:high], dtype=original.dtype)
+        different = (chunk.view(bits) != original[low:high].view(bits)).any(axis=1)
+        if different.any():
+            return low + int(different.argmax())
+    return None
+
+
+def _same_memory(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
+    return (
+        a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
+        and a.dtype == b.dtype
+        and a.shape == b.shape
+        and a.strides == b.strides
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A sealed or watched matrix and, where it has rows of tokens, what they are.
+
+    Parameters
+    ----------
+    sealed : SealedMatrix
+        The matrix [rows, dim].
+    shape : tuple of int
+        How a variable sees it: [rows, dim], or [] for a scalar.
+    embeddings : Embeddings or AlignedEmbeddings, optional
+        Where the tokens are, and what can be saved.
+    """
+
+    sealed: SealedMatrix
+    shape: tuple[int, ...]
+    embeddings: Embeddings | AlignedEmbeddings | None = None
+
+    @classmethod
+    def of(cls, source: object) -> Table:
+        """The table of what a frozen variable can be made from.
+
+        Raises
+        ------
+        TypeError
+            The source is something else, or embeddings that are not in sealed memory.
+        """
+        if isinstance(source, Table):
+            return source
+        if isinstance(source, SealedMatrix):
+            return cls(source, source.array.shape)
+        if isinstance(source, Embeddings | AlignedEmbeddings) and source.sealed is not None:
+            return cls(source.sealed, source.sealed.array.shape, source)
+        raise TypeError(
+            "a frozen variable needs AlignedEmbeddings, or Embeddings read from a store, received "
+            f"{type(source).__name__}: align embeddings with embedfreeze.align(e, vocabulary), or "
+            "write them to a store and read that; seal a bare array with "
+            "embedfreeze.sealed.seal_array"
+        )
+
+    @property
+    def dtype(self) -> str:
+        """Of the values."""
+        return self.sealed.array.dtype.name
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The vocabulary whose ids are the rows, where there is one."""
+        return None if self.embeddings is None else self.embeddings.vocabulary
+
+    @property
+    def tokens(self) -> Sequence[str] | None:
+        """The tokens of the rows, where there are any."""
+        return None if self.embeddings is None else self.embeddings.tokens
+
+    @property
+    def _special(self) -> dict[str, Any] | None:
+        """All of the vocabulary but its tokens, of which a store may have millions."""
+        if isinstance(self.embeddings, Embeddings):
+            return self.embeddings.special
+        vocabulary = self.vocabulary
+        if vocabulary is None:
+            return None
+        return {name: getattr(vocabulary, name) for name in ("padding", "unknown", "splitter")}
+
+    @cached_property
+    def padding_id(self) -> int | None:
+        """The vocabulary's padding id, where there is one."""
+        padding = None if self._special is None else self._special["padding"]
+        if padding is None or self.embeddings is None:
+            return None
+        owner = self.embeddings
+        index = owner.index if isinstance(owner, Embeddings) else owner.vocabulary.index
+        return index(padding)
+
+    @property
+    def store_path(self) -> str | None:
+        """The store that holds the table, if one does."""
+        return self.sealed.path if isinstance(self.embeddings, Embeddings) else None
+
+    @cached_property
+    def record(self) -> TableRecord:
+        """What a saved model says about this table."""
+        path = self.store_path
+        record = TableRecord(
+            digest=self.sealed.digest,
+            tokens_digest=_tokens_digest(self.embeddings),
+            shape=list(self.shape),
+            dtype=self.dtype,
+            path=path,
+            absolute_path=None if path is None else os.path.abspath(path),
+            padding_id=self.padding_id,
+            special=None if self._special is None else _written_down(self._special),
+        )
+        live_tables[record.key] = self
+        return record
+
+    def token(self, row: int | None) -> str | None:
+        """The token of a row, if it has one."""
+        return None if row is None or self.tokens is None else self.tokens[row]
+
+    def save(self, path: str) -> None:
+        """Write a store with the matrix and the tokens.
+
+        Raises
+        ------
+        FrozenError
+            There are no tokens.
+        """
+        if self.embeddings is None:
+            raise FrozenError(
+                "a table that is saved needs tokens, received a bare matrix: make it from "
+                "AlignedEmbeddings, which have a vocabulary"
+            )
+        formats.write(Embeddings(_tokens(self.embeddings), self.sealed.array), path)
+
+
+@dataclass(frozen=True)
+class TableRecord:
+    """What a saved model says about its table: how to tell it, and where it was."""
+
+    digest: str
+    tokens_digest: str
+    shape: list[int]
+    dtype: str
+    path: str | None
+    absolute_path: str | None
+    padding_id: int | None
+    special: dict[str, Any] | None
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells the table from every other."""
+        return self.digest, self.tokens_digest, repr(self.special)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return asdict(self)
+
+    def refuse_other(self, table: Table) -> None:
+        """`FrozenError` with both digests if that is not the table."""
+        found = table.record
+        if found.digest != self.digest:
+            raise FrozenError(
+                f"the model's table has the digest {self.digest}, received one with the digest "
+                f"{found.digest}: give the table that the model was saved with"
+            )
+        if found.tokens_digest != self.tokens_digest:
+            raise FrozenError(
+                f"the model's tokens have the digest {self.tokens_digest}, received the same "
+                f"matrix with other tokens (digest {found.tokens_digest}): give the table that "
+                "the model was saved with"
+            )
+
+
+def _written_down(special: dict[str, Any]) -> dict[str, Any]:
+    """Ready for JSON; a splitter that is a callable cannot be written down."""
+    splitter = special["splitter"]
+    return {**special, "splitter": asdict(splitter) if isinstance(splitter, Splitter) else None}
+
+
+def _tokens(embeddings: Embeddings | AlignedEmbeddings) -> Tokens:
+    tokens = embeddings.tokens
+    return tokens if isinstance(tokens, Tokens) else Tokens.from_strings(tokens)
+
+
+def _tokens_digest(embeddings: Embeddings | AlignedEmbeddings | None) -> str:
+    """Hexadecimal SHA-256 over the lengths of the tokens, int64, and over their bytes."""
+    if embeddings is None:
+        return ""
+    tokens = _tokens(embeddings)
+    digest = hashlib.sha256(np.diff(tokens.offsets).astype("<i8").tobytes())
+    digest.update(tokens.blob[tokens.offsets[0] : tokens.offsets[-1]])
+    return digest.hexdigest()
