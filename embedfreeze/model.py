@@ -1,0 +1,200 @@
+"""Text models over a frozen embedding: lookup, pooling, dense layers, and checked training."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from embedfreeze.backend import keras
+from embedfreeze.checks import Check, CheckedFunction, checked_mode
+from embedfreeze.errors import VocabularyError
+
+# load_model stands here too: importing this module registers the classes that a saved model needs.
+from embedfreeze.frozen import FrozenEmbedding, load_model
+from embedfreeze.pooling import Pooling, pooling_layer
+from embedfreeze.textids import TextToIds
+from embedfreeze.vocabulary import Vocabulary
+
+__all__ = ["FrozenModel", "build_model", "load_model"]
+
+
+@keras.saving.register_keras_serializable(package="embedfreeze")
+class FrozenModel(keras.Model):  # type: ignore[misc]
+    """A functional Keras model whose frozen tables are checked after every training execution.
+
+    `fit` and `train_on_batch` check after each call of the function that Keras runs for a step (or
+    for several, under `steps_per_execution`), outside the graph. Steps are numbered from 1 as
+    `model.optimizer.iterations` counts them: over all fits, and on after loading.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        As for a functional `keras.Model`: inputs, outputs, name.
+    check : {"address", "deep", "off"}
+        ``"address"`` takes microseconds whatever the size of the table; ``"deep"`` hashes the
+        table after every execution. It may be set at any time, and is saved with the model.
+        `keras.models.clone_model` does not carry it over: a clone has ``"address"``.
+
+    Raises
+    ------
+    FrozenBytesChanged
+        From `fit` and `train_on_batch`: a frozen byte changed. The error has layer, step, and row
+        and token or block.
+    """
+
+    train_function: Any
+
+    # Keras looks at the signature, names included, to tell that it may rebuild such a model.
+    def __init__(self, *args: Any, check: Check = "address", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.check = check
+
+    @property
+    def check(self) -> Check:
+        """How the tables are checked."""
+        return self._check
+
+    @check.setter
+    def check(self, check: Check) -> None:
+        self._check = checked_mode(check)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        super().make_train_function(force)
+        if not isinstance(self.train_function, CheckedFunction):
+            self.train_function = CheckedFunction(self.train_function, self)
+        return self.train_function
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "check": self.check}
+
+
+def build_model(
+    source: Any,
+    *,
+    pooling: Pooling | None = "mean",
+    hidden_units: Sequence[int] = (64,),
+    output_units: int = 1,
+    activation: Any = "relu",
+    output_activation: Any = None,
+    dropout: float = 0.0,
+    max_length: int | None = None,
+    inputs: Literal["ids", "text"] = "ids",
+    optimizer: Any = None,
+    loss: Any = None,
+    metrics: Any = None,
+    check: Check = "address",
+    name: str | None = None,
+) -> FrozenModel:
+    """A model that looks texts up in a frozen table, pools them and puts dense layers on top.
+
+    Parameters
+    ----------
+    source : AlignedEmbeddings or Embeddings
+        The table. Where it has a vocabulary with a padding token, padding is left out of pooling,
+        and a text of padding alone pools to zeros.
+    pooling : {"mean", "max", "sum", "sqrtn", "attention", "flatten"} or None
+        How the vectors of a text become one: ``"sqrtn"`` is the sum over the square root of the
+        number of tokens, ``"attention"`` a weighted mean whose weights are learned, ``"flatten"``
+        puts the vectors of `max_length` tokens beside each other. None keeps one vector, and gives
+        one output, a token.
+    hidden_units : sequence of int
+        Sizes of the dense layers before the output.
+    output_units : int
+        Size of the output.
+    activation, output_activation : str or callable
+        Of the dense layers, and of the output; by default the output is logits.
+    dropout : float
+        Rate, before each dense layer.
+    max_length : int, optional
+        Tokens a text. With text inputs longer texts are cut and shorter ones padded; ids must come
+        in this length. Default: any length, the same within a batch.
+    inputs : {"ids", "text"}
+        ``"ids"``: int32 [batch, length]. ``"text"``: strings [batch], which the model splits and
+        looks up as ``vocabulary.encode`` does; the vocabulary is saved with the model. Keras takes
+        strings as ``tf.constant(texts)`` or in a `tf.data.Dataset`. It refuses a Python list of
+        `str` (a list means several inputs to it) and NumPy's ``<U`` arrays. XLA has no strings, so
+        Keras runs such a model without `jit_compile`.
+    optimizer, loss, metrics
+        As for `keras.Model.compile`. The model is compiled if an optimizer and a loss are given.
+    check : {"address", "deep", "off"}
+        How the table is checked after every training execution; see `FrozenModel`.
+    name : str, optional
+        Of the model.
+
+    Returns
+    -------
+    FrozenModel
+        A functional Keras model: [batch, output_units], or [batch, length, output_units] without
+        pooling.
+
+    Raises
+    ------
+    VocabularyError
+        Text inputs, and the source has no vocabulary, or one without padding or unknown token, or
+        a splitter that TensorFlow cannot repeat.
+    ValueError
+        An argument is not one of those above.
+
+    Warns
+    -----
+    UserWarning
+        Text inputs, and the splitter can never produce some tokens of the vocabulary.
+    """
+    if (optimizer is None) != (loss is None) or (metrics is not None and optimizer is None):
+        raise ValueError("a compiled model needs both, optimizer and loss: give both or compile it")
+    if pooling == "flatten" and max_length is None:
+        raise ValueError("pooling='flatten' needs texts of a fixed length: give max_length=")
+    embedding = FrozenEmbedding(source, name="embedding")
+    entry, ids = _entry(inputs, embedding.vocabulary, max_length)
+    x = embedding(ids)
+    if pooling is not None:
+        x = pooling_layer(pooling)(x)
+    x = _dense_layers(x, hidden_units, activation, dropout)
+    outputs = keras.layers.Dense(output_units, activation=output_activation, name="output")(x)
+    model = FrozenModel(entry, outputs, name=name, check=check)
+    if optimizer is not None:
+        model.compile(optimizer=optimizer, loss=loss, metrics=metrics)
+    return model
+
+
+def _entry(inputs: str, vocabulary: Vocabulary | None, max_length: int | None) -> tuple[Any, Any]:
+    """The input of the model, and the ids made of it."""
+    if inputs == "ids":
+        entry = keras.Input((max_length,), dtype="int32", name="ids")
+        return entry, entry
+    if inputs != "text":
+        raise ValueError(f"inputs must be one of ['ids', 'text'], received {inputs!r}")
+    if vocabulary is None:
+        raise VocabularyError(
+            "texts as inputs need a vocabulary, and the source has none: align it to one with "
+            "embedfreeze.align(source, vocabulary)"
+        )
+    entry = keras.Input((), dtype="string", name="text")
+    ids = TextToIds(vocabulary, max_length=max_length, name="ids")(entry)
+    _warn_of_unreachable(vocabulary)
+    return entry, ids
+
+
+def _warn_of_unreachable(vocabulary: Vocabulary) -> None:
+    tokens = vocabulary.unreachable()
+    if tokens:
+        warnings.warn(
+            f"the splitter never produces {len(tokens)} of the {len(vocabulary)} tokens of the "
+            f"vocabulary, so no text will find them: {', '.join(map(repr, tokens[:5]))}"
+            f"{', ...' if len(tokens) > 5 else ''}",
+            stacklevel=4,
+        )
+
+
+def _dense_layers(x: Any, units: Sequence[int], activation: Any, dropout: float) -> Any:
+    for number, size in enumerate(units, start=1):
+        x = _dropped(x, dropout, number)
+        x = keras.layers.Dense(size, activation=activation, name=f"hidden_{number}")(x)
+    return _dropped(x, dropout, len(units) + 1)
+
+
+def _dropped(x: Any, dropout: float, number: int) -> Any:
+    if not dropout:
+        return x
+    return keras.layers.Dropout(dropout, name=f"dropout_{number}")(x)

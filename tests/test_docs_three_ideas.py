@@ -1,0 +1,64 @@
+"""docs/three-ideas.md runs, and the older advice on it fails as the page says."""
+
+from pathlib import Path
+
+import pytest
+from markdown_blocks import read_blocks, run_python, run_python_in_child, run_shell
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "three-ideas.md"
+
+
+def test_the_page_runs() -> None:
+    child = run_python_in_child(PAGE, cwd=ROOT)
+    assert child.returncode == 0, child.stderr
+    assert sum(block.language == "text" for block in read_blocks(PAGE)) == 18
+
+
+def write(path: Path, *lines: str) -> Path:
+    page = path / "page.md"
+    page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return page
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (["```python", "print(1 + 1)", "```", "", "```text", "3", "```"], "page.md:6: the page"),
+        (["# x", "```python raises=ValueError", "int('1')", "```"], "page.md:3: .* did not"),
+        (["```python raises=OSError", "open('/no')", "```", "```text", "b", "```"], "is\nFileNot"),
+    ],
+)
+def test_a_page_that_is_wrong_fails(tmp_path: Path, lines: list[str], reason: str) -> None:
+    with pytest.raises(AssertionError, match=reason):
+        run_python(write(tmp_path, *lines))
+
+
+def test_an_error_that_no_block_announces_fails(tmp_path: Path) -> None:
+    page = write(tmp_path, "", "```python", "x = 1", "1 / 0", "```")
+    with pytest.raises(ZeroDivisionError) as caught:
+        run_python(page)
+    assert (caught.traceback[-1].path, caught.traceback[-1].lineno + 1) == (page, 4)
+    with pytest.raises(KeyError):
+        run_python(write(tmp_path, "```python raises=ValueError", "{}[0]", "```"))
+
+
+def test_blocks_share_a_namespace_and_dots_stand_for_anything(tmp_path: Path) -> None:
+    page = write(
+        tmp_path,
+        *("```python", "x = 2", "```", "words", "```python", "print(x * 3, 'and (more)')", "```"),
+        *("", "```text", "6 ... (more)", "```", "```python raises=KeyError", "{}[x]", "```"),
+    )
+    assert run_python(page)["x"] == 2
+
+
+def test_shell_blocks(tmp_path: Path) -> None:
+    page = write(
+        tmp_path,
+        *("```bash", "echo one > file", "cat file", "```"),
+        *("```console", "$ cat file", "one", "$ false", "$ echo unseen", "```"),
+    )
+    bash, console = read_blocks(page, "bash", "console")
+    assert (run_shell(bash, tmp_path).stdout, bash.line) == ("one\n", 2)
+    ended = run_shell(console, tmp_path)
+    assert (ended.stdout, ended.returncode) == ("one\n", 1)
