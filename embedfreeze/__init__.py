@@ -13,9 +13,9 @@ from embedfreeze.tokens import Tokens
 from embedfreeze.vocabulary import Splitter, Vocabulary
 
 if TYPE_CHECKING:
-    from embedfreeze.frozen import FrozenEmbedding, load_model
+    from embedfreeze.frozen import FrozenEmbedding
     from embedfreeze.hyperparameter import Hyperparameter
-    from embedfreeze.model import build_model
+    from embedfreeze.model import build_model, load_model
     from embedfreeze.training import FreezeGuard, train_step, verify
     from embedfreeze.variable import FrozenVariable, frozen_scalar
 
@@ -27,7 +27,7 @@ _TENSORFLOW = {
     "Hyperparameter": "hyperparameter",
     "build_model": "model",
     "frozen_scalar": "variable",
-    "load_model": "frozen",
+    "load_model": "model",
     "train_step": "training",
     "verify": "training",
 }

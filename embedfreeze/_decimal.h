@@ -15,6 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "embedfreeze needs a little-endian machine"
@@ -35,7 +38,7 @@ enum ef_status {
 static const double ef_pow10[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
                                   1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
                                   1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-static const uint64_t ef_pow10_integer[] = {1,      10,      100,      1000,     10000,
+static const int64_t ef_pow10_integer[] = {1,      10,      100,      1000,     10000,
                                             100000, 1000000, 10000000, 100000000};
 
 static inline uint64_t ef_load8(const ef_byte *p, const ef_byte *end)
@@ -62,20 +65,27 @@ static inline float ef_signed(float magnitude, int negative)
     return magnitude;
 }
 
-/* Up to eight digits at p: their number in *count, their value as the result. */
-static inline uint64_t ef_read_digits(const ef_byte *p, const ef_byte *end, int *count)
+/* The value of the n first bytes of a word (1 to 8), or -1 if they are not all digits. */
+static inline int64_t ef_digits_value(uint64_t word, int n)
 {
-    uint64_t digits = ef_load8(p, end) ^ UINT64_C(0x3030303030303030);
-    uint64_t other = ((digits + UINT64_C(0x7676767676767676)) | digits) &
-                     UINT64_C(0x8080808080808080);
-    int n = other ? __builtin_ctzll(other) >> 3 : 8;
-    *count = n;
-    /* Shift the digits to the end of the word, zeros before them; in two steps, as n may be 0. */
-    digits = (digits << (32 - 4 * n)) << (32 - 4 * n);
+    uint64_t digits = word ^ UINT64_C(0x3030303030303030);
+    uint64_t other = (digits + UINT64_C(0x7676767676767676)) | digits;
+    /* A carry can only reach bytes after a byte that is no digit. */
+    if ((other & UINT64_C(0x8080808080808080)) << (64 - 8 * n))
+        return -1;
+    digits <<= 64 - 8 * n; /* zeros before the digits */
     digits = digits * 10 + (digits >> 8);
-    return ((digits & UINT64_C(0x000000FF000000FF)) * UINT64_C(0x000F424000000064) +
-            ((digits >> 16) & UINT64_C(0x000000FF000000FF)) * UINT64_C(0x0000271000000001)) >>
-           32;
+    return (int64_t)(((digits & UINT64_C(0x000000FF000000FF)) * UINT64_C(0x000F424000000064) +
+                      ((digits >> 16) & UINT64_C(0x000000FF000000FF)) *
+                          UINT64_C(0x0000271000000001)) >>
+                     32);
+}
+
+static inline uint64_t ef_word(const ef_byte *p)
+{
+    uint64_t word;
+    memcpy(&word, p, 8);
+    return word;
 }
 
 static inline int ef_is_digit(ef_byte c) { return (unsigned)(c - '0') < 10; }
@@ -107,10 +117,9 @@ static inline enum ef_status ef_read_word(const ef_byte *p, const ef_byte *end, 
 /* Round w * 10^e10 (w inexact in its last place where `cut`) if that can be done surely. */
 static inline enum ef_status ef_round(uint64_t w, int64_t e10, int cut, float *out)
 {
-    if (w == 0 && !cut) {
-        *out = 0.0f;
+    *out = 0.0f;
+    if (w == 0)
         return EF_OK;
-    }
     double value = (double)w;
     int exact = !cut && w <= (UINT64_C(1) << 53) && e10 >= -22 && e10 <= 22;
     if (e10 < -44 || e10 > 22)
@@ -180,30 +189,58 @@ static inline enum ef_status ef_read_field(const ef_byte *p, const ef_byte *end,
     return status;
 }
 
-/* The usual spelling, [-] digit . digits: where it ends, or NULL if the text is any other one.
- * `end` is where reading must stop; it need not be the end of the number. */
-static inline const ef_byte *ef_read_usual(const ef_byte *p, const ef_byte *end, float *out)
+#define EF_BLOCK 64   /* bytes that ef_field_ends looks at */
+#define EF_LOOKAHEAD 16 /* bytes after a field that ef_read_usual may load */
+
+/* Where fields end in the 64 bytes at p, as bits: at the delimiter and at any byte up to 0x20. */
+static inline uint64_t ef_field_ends(const ef_byte *p, ef_byte delimiter)
 {
-    int n, more;
-    if (end - p < 4)
-        return NULL;
+    uint64_t ends = 0;
+#ifdef __SSE2__
+    const __m128i space = _mm_set1_epi8(0x20), other = _mm_set1_epi8((char)delimiter);
+    for (int i = 0; i < EF_BLOCK; i += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
+        __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(bytes, space), bytes),
+                                   _mm_cmpeq_epi8(bytes, other));
+        ends |= (uint64_t)(unsigned)_mm_movemask_epi8(hit) << i;
+    }
+#else
+    for (int i = 0; i < EF_BLOCK; i++)
+        ends |= (uint64_t)(p[i] <= 0x20 || p[i] == delimiter) << i;
+#endif
+    return ends;
+}
+
+/* Seven to fourteen digits after the point; the value without the point, or -1. */
+static inline int64_t ef_read_long(const ef_byte *p, int n)
+{
+    int first = n > 8 ? 8 : n;
+    int64_t w = ef_digits_value(ef_word(p + 2), first);
+    int64_t rest = n > 8 ? ef_digits_value(ef_word(p + 10), n - 8) : 0;
+    if (!ef_is_digit(p[0]) || (w | rest) < 0)
+        return -1;
+    w += (int64_t)(p[0] - '0') * ef_pow10_integer[first];
+    return n > 8 ? w * ef_pow10_integer[n - 8] + rest : w;
+}
+
+/* A field [p, end) in the usual spelling, [-] digit . digits; 0 if it is any other. The bytes up to
+ * end + EF_LOOKAHEAD can be read. */
+static inline int ef_read_usual(const ef_byte *p, const ef_byte *end, float *out)
+{
     int negative = *p == '-';
     p += negative;
-    if (!ef_is_digit(p[0]) || p[1] != '.')
-        return NULL;
-    uint64_t w = ef_read_digits(p + 2, end, &n);
-    w += (uint64_t)(p[0] - '0') * ef_pow10_integer[n];
-    p += 2 + n;
-    if (n == 8) {
-        uint64_t rest = ef_read_digits(p, end, &more);
-        if (more > 6) /* w stays below 10^15 < 2^53 */
-            return NULL;
-        w = w * ef_pow10_integer[more] + rest;
-        n += more;
-        p += more;
+    ptrdiff_t n = end - p - 2; /* digits after the point */
+    if (n < 1 || n > 14 || p[1] != '.') /* 15 digits stay below 2^53 */
+        return 0;
+    int64_t w;
+    if (n <= 6) { /* the point taken out, all digits stand in one word */
+        uint64_t word = ef_word(p);
+        w = ef_digits_value((word & 0xFF) | (word >> 8 & ~UINT64_C(0xFF)), (int)n + 1);
+    } else {
+        w = ef_read_long(p, (int)n);
     }
     *out = ef_signed((float)((double)w / ef_pow10[n]), negative);
-    return p;
+    return w >= 0;
 }
 
 /* Where `digits` * 10^-scale reads back to `bits`? Exact: digits < 2^53, 0 <= |scale| <= 22. */
@@ -274,10 +311,11 @@ static inline char *ef_write_decimal(char *out, uint64_t digits, int scale)
     int width = ef_width(digits);
     int exponent = width - 1 - scale;
     if (exponent < -4 || exponent > 8) {
-        out = ef_write_integer(out, digits / ef_pow10_integer[width - 1], 1);
+        uint64_t leading = (uint64_t)ef_pow10_integer[width - 1];
+        out = ef_write_integer(out, digits / leading, 1);
         if (width > 1) {
             *out++ = '.';
-            out = ef_write_integer(out, digits % ef_pow10_integer[width - 1], width - 1);
+            out = ef_write_integer(out, digits % leading, width - 1);
         }
         *out++ = 'e';
         *out++ = exponent < 0 ? '-' : '+';
@@ -290,9 +328,10 @@ static inline char *ef_write_decimal(char *out, uint64_t digits, int scale)
         return out - scale;
     }
     if (exponent >= 0) {
-        out = ef_write_integer(out, digits / ef_pow10_integer[scale], width - scale);
+        uint64_t unit = (uint64_t)ef_pow10_integer[scale];
+        out = ef_write_integer(out, digits / unit, width - scale);
         *out++ = '.';
-        return ef_write_integer(out, digits % ef_pow10_integer[scale], scale);
+        return ef_write_integer(out, digits % unit, scale);
     }
     *out++ = '0';
     *out++ = '.';

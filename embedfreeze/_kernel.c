@@ -39,6 +39,14 @@ static int check_offsets(const Py_buffer *buffer, idx blob_len)
     return 1;
 }
 
+static int check_row_bytes(idx row_bytes)
+{
+    if (row_bytes >= 1)
+        return 1;
+    PyErr_Format(PyExc_ValueError, "row_bytes must be at least 1, received %zd", row_bytes);
+    return 0;
+}
+
 static int check_range(const Py_buffer *buffer, idx start, idx stop)
 {
     if (start >= 0 && start <= stop && stop <= buffer->len)
@@ -107,7 +115,7 @@ static inline int index_is(const token_index *index, int32_t row, const ef_byte 
     if (row < 0 || row >= index->n)
         return 0;
     int64_t start = index->offsets[row], stop = index->offsets[row + 1];
-    if (start < 0 || stop > index->blob_len || stop - start != len)
+    if (start < 0 || stop < start || stop > index->blob_len || stop - start != len)
         return 0;
     return memcmp(index->blob + start, token, (size_t)len) == 0;
 }
@@ -129,6 +137,25 @@ static inline int32_t index_row(const token_index *index, const ef_byte *token, 
     return slot < 0 ? -1 : index->slots[slot];
 }
 
+#define AHEAD 8 /* rows whose slots are on their way from memory */
+
+static inline void index_prefetch(const token_index *index, idx row)
+{
+    int64_t start = index->offsets[row], stop = index->offsets[row + 1];
+    if (start < 0 || start > stop || stop > index->blob_len || !index->n_slots)
+        return;
+    uint64_t hash = hash_token(index->blob + start, (idx)(stop - start));
+    __builtin_prefetch(index->slots + (hash & (uint64_t)(index->n_slots - 1)));
+}
+
+static int check_rows(idx first, idx last, idx n)
+{
+    if (first >= 0 && first <= last && last <= n)
+        return 1;
+    PyErr_Format(PyExc_ValueError, "rows %zd to %zd are not rows of %zd tokens", first, last, n);
+    return 0;
+}
+
 PyDoc_STRVAR(index_insert_doc,
              "index_insert(blob, offsets, slots, first, last, found)\n--\n\n"
              "Insert the rows first to last - 1; found[i] is the earlier row that spells the same\n"
@@ -142,15 +169,14 @@ static PyObject *index_insert(PyObject *Py_UNUSED(module), PyObject *args)
     int ok = 0, full = 0;
     if (!PyArg_ParseTuple(args, "y*y*w*nnw*", &b[0], &b[1], &b[2], &first, &last, &b[3]))
         return NULL;
-    if (index_from(&index, &b[0], &b[1], &b[2]) && check_items(&b[3], last - first, 4, "found")) {
-        if (first < 0 || first > last || last > index.n) {
-            PyErr_Format(PyExc_ValueError, "no rows %zd to %zd", first, last);
-            goto done;
-        }
+    if (index_from(&index, &b[0], &b[1], &b[2]) && check_rows(first, last, index.n) &&
+        check_items(&b[3], last - first, 4, "found")) {
         int32_t *found = b[3].buf;
         Py_BEGIN_ALLOW_THREADS
         for (idx row = first; row < last && !full; row++) {
             int64_t start = index.offsets[row], stop = index.offsets[row + 1];
+            if (row + AHEAD < last)
+                index_prefetch(&index, row + AHEAD);
             idx slot = -1;
             if (start >= 0 && start <= stop && stop <= index.blob_len)
                 slot = index_probe(&index, index.blob + start, (idx)(stop - start));
@@ -167,7 +193,6 @@ static PyObject *index_insert(PyObject *Py_UNUSED(module), PyObject *args)
             PyErr_SetString(PyExc_ValueError, "offsets leave the blob, or no slot is free");
         ok = !full;
     }
-done:
     release(b, 4);
     if (!ok)
         return NULL;
@@ -219,9 +244,11 @@ static PyObject *hash_tokens(PyObject *Py_UNUSED(module), PyObject *args)
     if (check_offsets(&b[1], b[0].len) && check_items(&b[2], n, 8, "hashes")) {
         const int64_t *offsets = b[1].buf;
         uint64_t *hashes = b[2].buf;
+        const ef_byte *blob = b[0].buf;
+        Py_BEGIN_ALLOW_THREADS
         for (idx i = 0; i < n; i++)
-            hashes[i] =
-                hash_token((const ef_byte *)b[0].buf + offsets[i], (idx)(offsets[i + 1] - offsets[i]));
+            hashes[i] = hash_token(blob + offsets[i], (idx)(offsets[i + 1] - offsets[i]));
+        Py_END_ALLOW_THREADS
         ok = 1;
     }
     release(b, 3);
@@ -373,9 +400,11 @@ static PyObject *find_lines(PyObject *Py_UNUSED(module), PyObject *args)
                           &b[3], &b[4]))
         return NULL;
     idx room = b[4].len / 8;
-    const ef_byte *base = b[0].buf, *p = base + start, *end = base + stop;
+    const ef_byte *base = b[0].buf, *p = base;
     if (check_range(&b[0], start, stop) && index_from(&index, &b[1], &b[2], &b[3]) &&
         check_items(&b[4], room, 8, "starts")) {
+        const ef_byte *end = base + stop;
+        p = base + start;
         int64_t *starts = b[4].buf;
         ok = 1;
         Py_BEGIN_ALLOW_THREADS
@@ -455,7 +484,9 @@ static inline int is_line_end(const ef_byte *p, const row_parser *parser)
     return p >= parser->stop || *p == '\n';
 }
 
-/* A row as nearly all are: token, then dim numbers in the usual spelling. 0 if it is not. */
+/* A row as nearly all are: token, then dim numbers in the usual spelling; 0 if it is not, or lies
+ * at the very end of the window. Finding the ends of the fields first leaves the numbers
+ * independent of each other, so that the processor reads several at once. */
 static inline int parse_usual_row(const row_parser *parser, const ef_byte *p, float *out,
                                   int64_t *span)
 {
@@ -463,14 +494,22 @@ static inline int parse_usual_row(const row_parser *parser, const ef_byte *p, fl
     p = find_either(p, parser->stop, parser->delimiter, '\n');
     span[0] = token - parser->base;
     span[1] = p - token;
-    for (idx i = 0; i < parser->dim; i++) {
-        if (p >= parser->stop || *p != parser->delimiter)
-            return 0;
-        p = ef_read_usual(p + 1, parser->stop, out + i);
-        if (!p)
-            return 0;
-    }
-    return is_line_end(p, parser);
+    if (p >= parser->stop || *p != parser->delimiter)
+        return 0;
+    const ef_byte *field = p + 1;
+    idx i = 0;
+    for (p = field; parser->stop - p >= EF_BLOCK + EF_LOOKAHEAD; p += EF_BLOCK)
+        for (uint64_t ends = ef_field_ends(p, parser->delimiter); ends; ends &= ends - 1) {
+            const ef_byte *end = p + __builtin_ctzll(ends);
+            if (!ef_read_usual(field, end, out + i))
+                return 0;
+            if (++i == parser->dim)
+                return is_line_end(end, parser);
+            if (*end != parser->delimiter)
+                return 0;
+            field = end + 1;
+        }
+    return 0;
 }
 
 /* The end of the values of the line at p: before its line end and one delimiter. */
@@ -600,7 +639,8 @@ static inline const ef_byte *record_space(const ef_byte **p, const ef_byte *end)
 {
     while (*p < end && **p == '\n')
         ++*p;
-    return *p < end ? memchr(*p, ' ', (size_t)(end - *p)) : NULL;
+    const ef_byte *space = find_either(*p, end, ' ', ' ');
+    return space < end ? space : NULL;
 }
 
 PyDoc_STRVAR(find_records_doc,
@@ -621,10 +661,11 @@ static PyObject *find_records(PyObject *Py_UNUSED(module), PyObject *args)
                           &b[2], &b[3], &b[4]))
         return NULL;
     idx room = b[4].len / 16;
-    const ef_byte *base = b[0].buf, *p = base + start;
-    if (check_range(&b[0], start, until) && index_from(&index, &b[1], &b[2], &b[3]) &&
-        check_items(&b[4], room * 2, 8, "spans")) {
+    const ef_byte *base = b[0].buf, *p = base;
+    if (check_range(&b[0], start, until) && check_row_bytes(row_bytes) &&
+        index_from(&index, &b[1], &b[2], &b[3]) && check_items(&b[4], room * 2, 8, "spans")) {
         const ef_byte *end = base + b[0].len;
+        p = base + start;
         int64_t(*spans)[2] = b[4].buf;
         ok = 1;
         Py_BEGIN_ALLOW_THREADS
@@ -632,10 +673,12 @@ static PyObject *find_records(PyObject *Py_UNUSED(module), PyObject *args)
             const ef_byte *token = p, *space = record_space(&token, end);
             if (!space || end - space - 1 < row_bytes)
                 break;
-            /* The memory of later records is far apart and their tokens are short: ask early. */
-            if (end - p > 6 * row_bytes + 128) {
-                __builtin_prefetch(p + 5 * row_bytes);
-                __builtin_prefetch(p + 5 * row_bytes + 64);
+            /* Tokens lie far apart, and each waits for memory: ask for later ones early, where
+             * they would be if all were as long as those walked so far. */
+            const ef_byte *later = p + AHEAD * ((p - base - start) / (walked ? walked : 1));
+            if (end - later > 128) {
+                __builtin_prefetch(later - 32);
+                __builtin_prefetch(later + 32);
             }
             if (!index.n_slots || index_row(&index, token, space - token) >= 0) {
                 spans[written][0] = token - base;
@@ -650,15 +693,16 @@ static PyObject *find_records(PyObject *Py_UNUSED(module), PyObject *args)
     return ok ? Py_BuildValue("nnn", walked, written, (idx)(p - base)) : NULL;
 }
 
-#define CHAIN 8 /* records in a row that make a guess worth trying */
+#define CHAIN 8       /* records in a row that make a guess worth trying */
+#define LONG_TOKEN 256 /* a guess does not look for the space of a longer one */
 
 /* Do CHAIN plausible records begin at p? */
 static int is_chain(const ef_byte *p, const ef_byte *end, idx row_bytes)
 {
     for (int i = 0; i < CHAIN; i++) {
-        const ef_byte *space = record_space(&p, end);
-        if (!space || space == p || space - p > 256 || end - space - 1 < row_bytes ||
-            !is_utf8(p, space))
+        const ef_byte *near = end - p > LONG_TOKEN ? p + LONG_TOKEN : end;
+        const ef_byte *space = record_space(&p, near);
+        if (!space || space == p || end - space - 1 < row_bytes || !is_utf8(p, space))
             return 0;
         for (; p < space; p++)
             if (*p < 0x20)
@@ -679,12 +723,12 @@ static PyObject *guess_record(PyObject *Py_UNUSED(module), PyObject *args)
     idx start, row_bytes, result = -1;
     if (!PyArg_ParseTuple(args, "y*nn", &b[0], &start, &row_bytes))
         return NULL;
-    if (!check_range(&b[0], start, b[0].len)) {
+    if (!check_range(&b[0], start, b[0].len) || !check_row_bytes(row_bytes)) {
         release(b, 1);
         return NULL;
     }
     const ef_byte *base = b[0].buf, *p = base + start, *end = base + b[0].len;
-    const ef_byte *last = end - p > 4 * row_bytes ? p + 4 * row_bytes : end;
+    const ef_byte *last = (end - p) / 4 > row_bytes ? p + 4 * row_bytes : end;
     Py_BEGIN_ALLOW_THREADS
     /* Behind the space of a token stands a vector, and behind that the record looked for. */
     for (; p < last && (p = memchr(p, ' ', (size_t)(last - p))); p++)
@@ -714,11 +758,11 @@ static PyObject *copy_rows(PyObject *Py_UNUSED(module), PyObject *args)
         ok = 1;
         Py_BEGIN_ALLOW_THREADS
         for (idx i = 0; i < count && ok; i++) {
-            int64_t start = spans[i][0] + spans[i][1] + 1;
-            ok = spans[i][0] >= 0 && spans[i][1] >= 0 && start <= b[0].len - row_bytes;
+            int64_t start = spans[i][0], len = spans[i][1], last = b[0].len - row_bytes - 1;
+            ok = start >= 0 && len >= 0 && start <= last && len <= last - start;
             if (ok)
-                memcpy((ef_byte *)b[2].buf + i * row_bytes, (const ef_byte *)b[0].buf + start,
-                       (size_t)row_bytes);
+                memcpy((ef_byte *)b[2].buf + i * row_bytes,
+                       (const ef_byte *)b[0].buf + start + len + 1, (size_t)row_bytes);
         }
         Py_END_ALLOW_THREADS
         if (!ok)
@@ -730,25 +774,67 @@ static PyObject *copy_rows(PyObject *Py_UNUSED(module), PyObject *args)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(scatter_rows_doc,
+             "scatter_rows(source, rows, target, ids, row_bytes)\n--\n\n"
+             "Copy row rows[i] of source to row ids[i] of target (rows and ids int64 [n]).");
+
+static PyObject *scatter_rows(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[4] = {{0}};
+    idx row_bytes;
+    int ok = 0;
+    if (!PyArg_ParseTuple(args, "y*y*w*y*n", &b[0], &b[1], &b[2], &b[3], &row_bytes))
+        return NULL;
+    idx count = b[1].len / 8;
+    if (check_row_bytes(row_bytes) && check_items(&b[1], count, 8, "rows") &&
+        check_items(&b[3], count, 8, "ids")) {
+        const int64_t *rows = b[1].buf, *ids = b[3].buf;
+        int64_t n_rows = b[0].len / row_bytes, n_ids = b[2].len / row_bytes;
+        ok = 1;
+        Py_BEGIN_ALLOW_THREADS
+        for (idx i = 0; i < count && ok; i++) {
+            ok = rows[i] >= 0 && rows[i] < n_rows && ids[i] >= 0 && ids[i] < n_ids;
+            if (ok)
+                memcpy((ef_byte *)b[2].buf + ids[i] * row_bytes,
+                       (const ef_byte *)b[0].buf + rows[i] * row_bytes, (size_t)row_bytes);
+        }
+        Py_END_ALLOW_THREADS
+        if (!ok)
+            PyErr_SetString(PyExc_ValueError, "rows leave the source, or ids the target");
+    }
+    release(b, 4);
+    if (!ok)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 /* ---- writing ----------------------------------------------------------------------------- */
 
+/* `near` in `digits` digits at out, and the end of it; out itself where that does not read back to
+ * `value`, NULL with a Python error set. Needs the GIL. */
+static char *write_digits(char *out, double near, float value, int digits)
+{
+    char *text = PyOS_double_to_string(near, 'e', digits - 1, 0, NULL);
+    if (!text)
+        return NULL;
+    double back = PyOS_string_to_double(text, NULL, NULL);
+    size_t len = (float)back == value ? strlen(text) : 0;
+    memcpy(out, text, len);
+    PyMem_Free(text);
+    return out + len;
+}
+
 /* A value that ef_write_float leaves to us: the fewest digits that read back, by the runtime's own
- * correctly rounded conversions. Needs the GIL. */
+ * correctly rounded conversions. Above a power of two lie the decimals that read back to it twice
+ * as far off as below: the nearest may not be one of them where the next larger one is. */
 static char *write_unusual(char *out, float value)
 {
-    for (int digits = 1; digits <= 9; digits++) {
-        char *text = PyOS_double_to_string(value, 'e', digits - 1, 0, NULL);
-        if (!text)
-            return NULL;
-        double back = PyOS_string_to_double(text, NULL, NULL);
-        size_t len = strlen(text);
-        int same = (float)back == value;
-        if (same)
-            memcpy(out, text, len);
-        PyMem_Free(text);
-        if (same)
-            return out + len;
-    }
+    for (int digits = 1; digits <= 9; digits++)
+        for (int i = 0; i < 2; i++) {
+            char *after = write_digits(out, value * (1 + i * 0x1p-25), value, digits);
+            if (after != out)
+                return after;
+        }
     PyErr_SetString(PyExc_SystemError, "nine digits do not read back");
     return NULL;
 }
@@ -826,9 +912,9 @@ static PyObject *format_records(PyObject *Py_UNUSED(module), PyObject *args)
         return NULL;
     idx rows = b[1].len / 8 - 1;
     const int64_t *offsets = b[1].buf;
-    if (row_bytes < 1 || row_bytes > PY_SSIZE_T_MAX / 4 / (rows > 0 ? rows : 1))
-        PyErr_Format(PyExc_ValueError, "row_bytes must be at least 1, received %zd", row_bytes);
-    else if (check_offsets(&b[1], b[0].len) &&
+    if (row_bytes > PY_SSIZE_T_MAX / 4 / (rows > 0 ? rows : 1))
+        PyErr_Format(PyExc_ValueError, "row_bytes %zd is too large", row_bytes);
+    else if (check_row_bytes(row_bytes) && check_offsets(&b[1], b[0].len) &&
              check_items(&b[2], rows * row_bytes, 1, "values") &&
              check_items(&b[3], offsets[rows] - offsets[0] + rows * (row_bytes + 2), 1, "records")) {
         const ef_byte *blob = b[0].buf, *values = b[2].buf;
@@ -869,6 +955,7 @@ static PyMethodDef methods[] = {
     {"index_insert", index_insert, METH_VARARGS, index_insert_doc},
     {"is_number", is_number, METH_VARARGS, is_number_doc},
     {"parse_rows", parse_rows, METH_VARARGS, parse_rows_doc},
+    {"scatter_rows", scatter_rows, METH_VARARGS, scatter_rows_doc},
     {NULL, NULL, 0, NULL},
 };
 

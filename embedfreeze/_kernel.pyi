@@ -52,3 +52,6 @@ def parse_rows(
     spans: Buffer,
     /,
 ) -> int: ...
+def scatter_rows(
+    source: Buffer, rows: Buffer, target: Buffer, ids: Buffer, row_bytes: int, /
+) -> None: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from embedfreeze.errors import FormatError, VocabularyError
 from embedfreeze.files import PathLike
 from embedfreeze.formats import Batch, ReadOptions, open_reading, tracked, warn_of_skipped, write
 from embedfreeze.sealed import SealedMatrix, SealedMatrixBuilder
-from embedfreeze.threads import spans
+from embedfreeze.threads import spans, thread_map
 from embedfreeze.tokens import Tokens
 from embedfreeze.vocabulary import Splitter, Vocabulary
 
@@ -27,7 +28,7 @@ Oov = Literal["zeros", "mean", "hash"]
 Int32 = npt.NDArray[np.int32]
 STAGES: dict[str, Callable[[str], str]] = {"exact": str, "lower": str.lower}
 OOV = ("zeros", "mean", "hash")
-COPY_BYTES = 16 << 20
+COPY_BYTES = 4 << 20  # for one thread
 HASH_ROWS = 4096
 HASH_SCALE = 2.0**-24  # 24 random bits become a float32 in [-0.5, 0.5) without rounding
 
@@ -134,6 +135,7 @@ class _Wanted:
         self.special = [vocabulary.tokens[i] for i in vocabulary.special_ids]
         special_keys = (token for token in self.special if token not in keys)
         self.tokens = Tokens.from_strings([*keys, *special_keys])
+        self.special_rows = self.tokens.find(self.special)
 
     def wishes_of(self, keys: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ...]:
         """The wishes of some keys, and for each wish which of the keys it is."""
@@ -161,13 +163,18 @@ class _Filler:
         self._repeated = 0
 
     def start(self, dim: int, dtype: str) -> None:
-        self.builder = SealedMatrixBuilder((len(self.vocabulary), dim), dtype)
+        self._dim, self._dtype = dim, dtype
+
+    @cached_property
+    def builder(self) -> SealedMatrixBuilder:
+        """The matrix, made when a row is there: until then `dim` is only what a header says."""
+        return SealedMatrixBuilder((len(self.vocabulary), self._dim), self._dtype)
 
     def add(self, batch: Batch) -> None:
         """Take what is wanted of a batch."""
         found = self.wanted.tokens.find(batch.tokens)
-        for row in np.flatnonzero(found >= self.wanted.n_keys):
-            self._special.add(batch.tokens[int(row)])
+        for row in np.flatnonzero(np.isin(found, self.wanted.special_rows)):
+            self._special.add(self.wanted.tokens[int(found[row])])
         rows = np.flatnonzero((found >= 0) & (found < self.wanted.n_keys))
         rows = self._without_repeated(batch, rows, found[rows])
         self.take(found[rows].astype(np.int64), batch.matrix, rows)
@@ -209,12 +216,22 @@ class _Filler:
         for stage in range(len(self.match)):
             better = (stages == stage) & (stage <= self._best[ids])
             chosen = ids[better]
-            step = max(1, COPY_BYTES // max(1, matrix.itemsize * matrix.shape[1]))
-            source_rows = rows[which[better]]
-            for low, high in spans(0, len(chosen), step):
-                self.builder.array[chosen[low:high]] = matrix[source_rows[low:high]]
+            self._copy(matrix, rows[which[better]], chosen)
             self._best[chosen] = stage
             self.stage_of_id[chosen] = stage
+
+    def _copy(
+        self, matrix: npt.NDArray[Any], rows: npt.NDArray[np.int64], ids: npt.NDArray[np.int64]
+    ) -> None:
+        row_bytes = matrix.itemsize * matrix.shape[1]
+        target = self.builder.array
+        thread_map(
+            lambda span: _kernel.scatter_rows(
+                matrix, rows[slice(*span)], target, ids[slice(*span)], row_bytes
+            ),
+            spans(0, len(ids), max(1, COPY_BYTES // row_bytes)),
+            self.options.n_threads,
+        )
 
     def finish(self, oov: Oov, seed: int) -> AlignedEmbeddings:
         """Fill the rows of unknown tokens and seal."""
@@ -271,7 +288,8 @@ def _hashed_rows(tokens: Tokens, dim: int, seed: int) -> npt.NDArray[np.float32]
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     x ^= x >> np.uint64(31)
     centred = (x >> np.uint64(40)).astype(np.int32) - (1 << 23)
-    return centred.astype(np.float32) * np.float32(HASH_SCALE)
+    rows: npt.NDArray[np.float32] = centred.astype(np.float32) * np.float32(HASH_SCALE)
+    return rows
 
 
 def align(
@@ -358,7 +376,7 @@ def load(
     >>> a
     AlignedEmbeddings(5 x 50 float32, sealed, 2 of 3 types found)
     """
-    _check(vocabulary, oov, "load")
+    vocabulary = _check(vocabulary, oov, "load")
     chosen = ReadOptions(**options)
     filler = _Filler(vocabulary, match, chosen, os.fspath(path))
     chosen = replace(chosen, wanted=filler.wanted.tokens)
@@ -373,7 +391,7 @@ def load(
     return filler.finish(oov, seed)
 
 
-def _check(vocabulary: Vocabulary | None, oov: str, caller: str) -> None:
+def _check(vocabulary: Vocabulary | None, oov: str, caller: str) -> Vocabulary:
     if not isinstance(vocabulary, Vocabulary):
         raise TypeError(
             f"{caller} needs a Vocabulary, received {type(vocabulary).__name__}: make one with "
@@ -381,3 +399,4 @@ def _check(vocabulary: Vocabulary | None, oov: str, caller: str) -> None:
         )
     if oov not in OOV:
         raise ValueError(f"oov must be one of {', '.join(OOV)}, received {oov!r}")
+    return vocabulary

@@ -105,7 +105,7 @@ def convert(
     def opened() -> _Stream:
         return _Stream(source, chosen, from_format, member)
 
-    keep = _keeper(chosen, opened)
+    keep = _keeper(os.fspath(source), chosen, opened)
     with opened() as stream:
         reading = stream.reading
         name = os.path.basename(os.fspath(source))
@@ -121,7 +121,7 @@ def convert(
             rows=stream.kept,
             dim=reading.dim,
             dropped=stream.seen - stream.kept,
-            skipped=len(reading.bad_rows),
+            skipped=reading.skipped,
         )
 
 
@@ -175,17 +175,18 @@ def _chosen(batch: Batch, mask: np.ndarray[Any, np.dtype[np.bool_]]) -> Batch:
     )
 
 
-def _keeper(options: ReadOptions, opened: Callable[[], _Stream]) -> Keep:
+def _keeper(path: str, options: ReadOptions, opened: Callable[[], _Stream]) -> Keep:
     """Says which rows of a batch stay: not those of `on_duplicate`."""
     if options.on_duplicate == "last":
         with opened() as stream:  # which row is the last is known at the end only
+            stream.source.needed_again()
             duplicates = Duplicates(stream.source.name, options)
             for batch in stream.wanted_batches():
                 duplicates.add(batch)
             dropped = duplicates.dropped()
         return lambda batch, first: ~np.isin(np.arange(first, first + len(batch.tokens)), dropped)
 
-    duplicates = Duplicates("", options)
+    duplicates = Duplicates(path, options)
 
     def keep(batch: Batch, first: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
         mask = np.ones(len(batch.tokens), dtype=bool)

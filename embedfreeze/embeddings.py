@@ -117,7 +117,7 @@ class Embeddings:
             raise UnknownTokenError(
                 f"the table has no token {missing[0]!r} ({len(missing)} of {len(rows)} missing)"
             )
-        return self.matrix[rows]  # type: ignore[no-any-return]
+        return self.matrix[rows]
 
     def to_gensim(self) -> Any:
         """A `gensim.models.KeyedVectors` over the same memory."""

@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any, Literal
 
 from embedfreeze.errors import FileError, FormatError
@@ -34,10 +34,11 @@ _COPY_BYTES = 4 << 20
 # are the usual ones, and a short start is a promise.
 def _damage() -> tuple[type[Exception], ...]:
     """What reading damaged compressed data raises."""
+    import lzma
     import zipfile
     import zlib
 
-    return EOFError, OSError, zlib.error, zipfile.BadZipFile
+    return EOFError, OSError, zlib.error, zipfile.BadZipFile, lzma.LZMAError
 
 
 @dataclass(eq=False)
@@ -58,6 +59,8 @@ class Source:
         The first MiB, decompressed.
     buffer : mmap.mmap or None
         The whole file, if it is plain.
+    resources : contextlib.ExitStack
+        What a reader opened on top; it is closed with the source.
     """
 
     path: str
@@ -67,8 +70,9 @@ class Source:
     head: bytes
     buffer: mmap.mmap | None
     _raw: IO[bytes]
-    _stream: IO[bytes]
+    _stream: Any  # io.RawIOBase has readinto, IO[bytes] has not
     _unread: memoryview
+    resources: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
     def name(self) -> str:
@@ -78,7 +82,12 @@ class Source:
     @property
     def position(self) -> int:
         """Bytes of the file on the disk that were consumed so far, for a progress bar."""
-        return min(self._raw.tell(), self.size)
+        return min(self._raw.tell(), self.size) if self.size else 0  # a pipe cannot tell
+
+    def needed_again(self) -> None:
+        """Refuse a pipe, before it is opened a second time and waits for ever."""
+        if not self.size:
+            raise FileError("a pipe can be read once: write it to a file first", path=self.path)
 
     def readinto(self, target: memoryview) -> int:
         """Fill `target` with the next decompressed bytes; fewer only at the end of the file."""
@@ -87,7 +96,7 @@ class Source:
         self._unread = self._unread[filled:]
         try:
             while filled < len(target):
-                got: int = self._stream.readinto(target[filled:])  # type: ignore[attr-defined]
+                got: int = self._stream.readinto(target[filled:])
                 if not got:
                     break
                 filled += got
@@ -95,23 +104,23 @@ class Source:
             raise _damaged(self.path, self.container, error) from error
         return filled
 
-    @contextmanager
-    def as_file(self) -> Iterator[Any]:
+    def as_file(self) -> Any:
         """What a library can seek in: the path, or an open file with the decompressed bytes."""
         if self.buffer is not None:
-            yield self.path
-            return
+            return self.path
         import tempfile
 
-        with tempfile.TemporaryFile(prefix="embedfreeze-") as spool:
-            block = memoryview(bytearray(_COPY_BYTES))
-            while got := self.readinto(block):
-                spool.write(block[:got])
-            spool.seek(0)
-            yield spool
+        spool = tempfile.TemporaryFile(prefix="embedfreeze-")  # noqa: SIM115 (closed with self)
+        self.resources.callback(spool.close)
+        block = memoryview(bytearray(_COPY_BYTES))
+        while got := self.readinto(block):
+            spool.write(block[:got])
+        spool.seek(0)
+        return spool
 
     def close(self) -> None:
         """Close the file; a mapping that is still in use is left to its users."""
+        self.resources.close()
         if self.buffer is not None:
             with contextlib.suppress(BufferError):
                 self.buffer.close()
@@ -154,7 +163,7 @@ def _recognise(name: str, raw: IO[bytes], member: str | None) -> Source:
         raise FileError("the file is empty: was its download or copy cut off?", path=name)
     magic = os.pread(raw.fileno(), 4, 0) if regular else b""
     container: Container | None = None
-    stream: IO[bytes] = raw
+    stream: Any = raw
     if magic[:2] == b"\x1f\x8b":
         import gzip
 
@@ -296,11 +305,13 @@ def _publish(file: IO[bytes], name: str, overwrite: bool) -> None:
     folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if overwrite:
-            beside = f".{base}.{os.getpid()}.tmp"
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(beside, dir_fd=folder_fd)
+            beside = f".embedfreeze-{os.urandom(8).hex()}"
             _link(file, beside, folder_fd)
-            os.replace(beside, base, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+            try:
+                os.replace(beside, base, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+            except OSError:
+                os.unlink(beside, dir_fd=folder_fd)
+                raise
         else:
             _link(file, base, folder_fd)
         os.fsync(folder_fd)

@@ -116,6 +116,8 @@ class SealedMatrix:
         self.offset = offset
         dtype = np.dtype(dtype)
         nbytes = shape[0] * shape[1] * dtype.itemsize
+        if not nbytes:  # nothing can be mapped at the end of a file
+            offset = 0
         self._mapping = mmap.mmap(fd, max(nbytes, 1), access=mmap.ACCESS_READ, offset=offset)
         self.array = np.frombuffer(self._mapping, dtype, shape[0] * shape[1]).reshape(shape)
         self._identity = FileIdentity.of(fd)
@@ -180,7 +182,7 @@ class SealedMatrix:
         if self.address % ALIGNMENT:
             raise FrozenError(f"address {self.address:#x} is not a multiple of {ALIGNMENT}")
         memory = (ctypes.c_uint8 * self.array.nbytes).from_address(self.address)
-        memory.mapping = self._mapping
+        memory.mapping = self._mapping  # type: ignore[attr-defined]
         return np.ctypeslib.as_array(memory).view(self.array.dtype).reshape(self.array.shape)
 
     def check(self) -> None:
@@ -274,17 +276,19 @@ class SealedMatrixBuilder:
         Raises
         ------
         FrozenError
-            An array over the writable memory is still in use.
+            An array over the writable memory is still in use, or this was done before.
         """
-        del self.array
+        if not self._close.alive:
+            raise FrozenError("a builder seals once, received a second call")
+        self.__dict__.pop("array", None)  # gone already where an earlier call was refused
         try:
             self._mapping.close()
-        except BufferError as error:
+            if self._guarantee == "sealed":
+                fcntl.fcntl(self._fd, fcntl.F_ADD_SEALS, _SEALS)
+        except (BufferError, OSError) as error:  # ours, or that of a forked process
             raise FrozenError(
                 "a writable array over this matrix is still in use: delete it, then seal"
             ) from error
-        if self._guarantee == "sealed":
-            fcntl.fcntl(self._fd, fcntl.F_ADD_SEALS, _SEALS)
         reader = os.dup(self._reader)
         self._close()
         return SealedMatrix(reader, self._shape, self._dtype, guarantee=self._guarantee, path=path)

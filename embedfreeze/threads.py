@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-__all__ = ["spans", "thread_count", "thread_map"]
+__all__ = ["spans", "thread_count", "thread_imap", "thread_map"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -25,13 +25,19 @@ def thread_count(threads: int | None = None) -> int:
 
 def thread_map(work: Callable[[T], R], items: Iterable[T], threads: int) -> list[R]:
     """Results of `work` in the order of `items`; one thread or one item starts no pool."""
+    return list(thread_imap(work, items, threads))
+
+
+def thread_imap(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """Results of `work` in the order of `items`, each as soon as it and those before are there."""
     items = list(items)
     if threads == 1 or len(items) < 2:
-        return [work(item) for item in items]
+        yield from map(work, items)
+        return
     from concurrent.futures import ThreadPoolExecutor  # brings logging, which takes a while
 
     with ThreadPoolExecutor(min(threads, len(items))) as pool:
-        return list(pool.map(work, items))
+        yield from pool.map(work, items)
 
 
 def spans(start: int, stop: int, size: int) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Literal, overload
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedfreeze import _kernel
-from embedfreeze.errors import UnknownTokenError
+from embedfreeze.errors import EmbedFreezeError, UnknownTokenError
 
 __all__ = [
     "HASH_NAME",
@@ -84,7 +85,7 @@ class Tokens(Sequence[str]):
         try:
             encoded = list(map(str.encode, tokens))
         except UnicodeEncodeError:
-            encoded = [token.encode("utf-8", "surrogateescape") for token in tokens]
+            encoded = [_escaped(token) for token in tokens]
         return cls.from_bytes(encoded, "surrogateescape")
 
     @classmethod
@@ -127,7 +128,7 @@ class Tokens(Sequence[str]):
     def __getitem__(self, row: int | slice) -> str | list[str]:
         if isinstance(row, slice):
             return [self[i] for i in range(*row.indices(len(self)))]
-        row = int(row)
+        row = operator.index(row)
         if not -len(self) <= row < len(self):
             raise IndexError(f"rows are from 0 to {len(self) - 1}, received {row}")
         return self.bytes_at(row % len(self)).decode("utf-8", self.unicode_errors)
@@ -172,14 +173,20 @@ class Tokens(Sequence[str]):
         return rows
 
     def __contains__(self, token: object) -> bool:
-        return isinstance(token, str) and bool(self.find([token])[0] >= 0)
+        return isinstance(token, str) and self._row(token) >= 0
 
     def index(self, token: str, *_: int) -> int:
         """Row of a token; `UnknownTokenError` (a `KeyError` and a `ValueError`) if none has it."""
-        row = int(self.find([token])[0])
+        row = self._row(token)
         if row < 0:
             raise UnknownTokenError(f"the table has no token {token!r}")
         return row
+
+    def _row(self, token: str) -> int:
+        try:
+            return int(self.find([token])[0])
+        except EmbedFreezeError:  # half of a character stands in no file
+            return -1
 
     def part(self, low: int, high: int) -> Tokens:
         """The tokens of the rows low to high - 1, over the same bytes."""
@@ -187,13 +194,24 @@ class Tokens(Sequence[str]):
 
     def take(self, rows: npt.ArrayLike) -> Tokens:
         """The tokens of some rows."""
-        spans = spans_of(self.offsets)[np.asarray(rows)]
+        chosen = np.asarray(rows, dtype=np.int64)
+        starts = self.offsets[chosen]
+        spans = np.stack([starts, self.offsets[chosen + 1] - starts], axis=1)
         return Tokens.from_spans(self.blob, spans, self.unicode_errors)
 
     def first_not_utf8(self) -> int | None:
         """The first row whose bytes are not UTF-8, or None."""
         row: int = _kernel.first_not_utf8(self.blob, self.offsets)
         return None if row < 0 else row
+
+
+def _escaped(token: str) -> bytes:
+    try:
+        return token.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise EmbedFreezeError(
+            f"tokens must be text, received {token!r}, half of a character: mend or drop it"
+        ) from error
 
 
 class TokensBuilder:

@@ -106,12 +106,18 @@ class Batch:
         Bytes of the file on the disk that were consumed with this batch.
     place : callable
         Where row i of the batch stands in the file.
+    skipped : int
+        Bad rows that were left out.
+    first_skipped : dict or None
+        Where the first of them stands.
     """
 
     tokens: Tokens
     matrix: npt.NDArray[Any]
     position: int
     place: Callable[[int], Place]
+    skipped: int = 0
+    first_skipped: Place | None = None
 
     def checked(self, path: str) -> Batch:
         """This batch, if its tokens are UTF-8 or need not be."""
@@ -151,8 +157,10 @@ class Reading:
         The whole table, where the file can be mapped as it is.
     notes : list of str
         What is odd about the file.
-    bad_rows : list of dict
-        Places of the bad rows that were skipped so far.
+    skipped : int
+        Bad rows that were left out so far.
+    first_skipped : dict or None
+        Where the first of them stands.
     """
 
     dim: int
@@ -162,7 +170,15 @@ class Reading:
     allocate: Callable[[int, int, str], npt.NDArray[Any]] = _new_array
     ready: Embeddings | None = None
     notes: list[str] = field(default_factory=list)
-    bad_rows: list[Place] = field(default_factory=list)
+    skipped: int = 0
+    first_skipped: Place | None = None
+
+    def counted(self) -> Iterator[Batch]:
+        """The batches, while what they skip is added up."""
+        for batch in self.batches:
+            self.skipped += batch.skipped
+            self.first_skipped = self.first_skipped or batch.first_skipped
+            yield batch
 
     def warn(self, path: str, message: str) -> None:
         """Note something odd that was found while reading, and warn of it."""

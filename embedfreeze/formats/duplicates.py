@@ -20,8 +20,8 @@ Int64 = npt.NDArray[np.int64]
 class Duplicates:
     """Which rows repeat a token, and which of them to drop."""
 
-    def __init__(self, path: str, options: ReadOptions) -> None:
-        self.builder = TokensBuilder()
+    def __init__(self, path: str, options: ReadOptions, expected: int | None = None) -> None:
+        self.builder = TokensBuilder(expected or 0)
         self._path = path
         self._keep = options.on_duplicate
         self._rows: list[Int64] = []

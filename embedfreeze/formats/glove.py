@@ -40,6 +40,7 @@ def read(source: Source, options: ReadOptions) -> Reading:
 def write(rows: Rows, file: IO[bytes]) -> None:
     """Write rows without a header."""
     text.write_rows(rows, file)
+    text.check_written(file, rows.dim, 0)
 
 
 GLOVE = Format("glove", (".txt", ".glove"), sniff, read, write)

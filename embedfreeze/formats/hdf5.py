@@ -54,7 +54,7 @@ def _is_string(dataset: Any) -> bool:
 
 
 def _is_matrix(dataset: Any) -> bool:
-    return dataset.ndim == 2 and dataset.dtype.kind == "f" and dataset.shape[1] > 0
+    return bool(dataset.ndim == 2 and dataset.dtype.kind == "f" and dataset.shape[1] > 0)
 
 
 def _described(found: dict[str, Any]) -> str:
@@ -62,7 +62,7 @@ def _described(found: dict[str, Any]) -> str:
 
 
 def _matrix(source: Source, found: dict[str, Any]) -> Any:
-    member = source.member if source.container is None else None
+    member = source.member if source.container != "zip" else None
     if member is not None:
         dataset = found.get(member.strip("/"))
         if dataset is None or not _is_matrix(dataset):
@@ -80,6 +80,11 @@ def _matrix(source: Source, found: dict[str, Any]) -> Any:
                 path=source.name,
             )
         dataset = next(iter(candidates.values()))
+    return _own(source, dataset)
+
+
+def _own(source: Source, dataset: Any) -> Any:
+    """A dataset that lies in this file and in no other."""
     if dataset.external or dataset.is_virtual:
         raise FormatError(
             f"dataset {dataset.name} lies in other files, which are not opened: copy it into one",
@@ -88,7 +93,8 @@ def _matrix(source: Source, found: dict[str, Any]) -> Any:
     return dataset
 
 
-def _dataset_tokens(dataset: Any, options: ReadOptions) -> Tokens:
+def _dataset_tokens(source: Source, dataset: Any, options: ReadOptions) -> Tokens:
+    dataset = _own(source, dataset)
     encoded = [bytes(token) for token in dataset[:].tolist()]
     return Tokens.from_bytes(encoded, options.unicode_errors)
 
@@ -115,9 +121,9 @@ def _tokens(
                 f"line with tokens= (--tokens)",
                 path=source.name,
             )
-        tokens = _dataset_tokens(next(iter(fitting.values())), options)
+        tokens = _dataset_tokens(source, next(iter(fitting.values())), options)
     elif options.tokens.strip("/") in strings:
-        tokens = _dataset_tokens(strings[options.tokens.strip("/")], options)
+        tokens = _dataset_tokens(source, strings[options.tokens.strip("/")], options)
     else:
         tokens = _side_file_tokens(options.tokens, rows, options, reading)
     if len(tokens) != rows:
@@ -129,12 +135,14 @@ def _tokens(
     return tokens
 
 
-def _h5py_open(source: Source, file: Any) -> Any:
+def _open(source: Source) -> Any:
     import h5py
 
     try:
-        return h5py.File(file, "r")
+        return source.resources.enter_context(h5py.File(source.as_file(), "r"))
     except OSError as error:
+        if isinstance(error, FormatError):
+            raise
         raise FormatError(
             f"HDF5 cannot open the file ({error}): it is damaged or cut off, get it again",
             path=source.name,
@@ -143,27 +151,23 @@ def _h5py_open(source: Source, file: Any) -> Any:
 
 def read(source: Source, options: ReadOptions) -> Reading:
     """Read a dataset of floats (any width and byte order) and its tokens."""
-    batches = _read(source, options)
-    reading = next(batches)
-    reading.batches = batches  # type: ignore[assignment]
-    return reading  # type: ignore[return-value]
+    found = _datasets(_open(source))
+    matrix = _matrix(source, found)
+    dim, rows = int(matrix.shape[1]), options.limited(len(matrix))
+    reading = Reading(dim, options.dtype or "float32", rows)
+    tokens = _tokens(source, found, matrix, options, reading)
+    reading.notes.append(f"dataset {matrix.name} of {matrix.dtype}")
+    reading.batches = _batches(source, options, reading, matrix, tokens)
+    return reading
 
 
-def _read(source: Source, options: ReadOptions) -> Iterator[Reading | Batch]:
-    """First the reading, while the file is open, then its batches."""
-    with source.as_file() as spooled, _h5py_open(source, spooled) as file:
-        found = _datasets(file)
-        matrix = _matrix(source, found)
-        dim, rows = int(matrix.shape[1]), options.limited(len(matrix))
-        reading = Reading(dim, options.dtype or "float32", rows)
-        tokens = _tokens(source, found, matrix, options, reading)
-        reading.notes.append(f"dataset {matrix.name} of {matrix.dtype}")
-        yield reading
-        step = max(1, BATCH_BYTES // (4 * reading.dim))
-        for low, high in spans(0, rows, step):
-            kept = _wanted_rows(tokens, low, high, options)
-            if len(kept):
-                yield _batch(source, reading, matrix, tokens, kept)
+def _batches(
+    source: Source, options: ReadOptions, reading: Reading, matrix: Any, tokens: Tokens
+) -> Iterator[Batch]:
+    for low, high in spans(0, reading.rows or 0, max(1, BATCH_BYTES // (4 * reading.dim))):
+        kept = _wanted_rows(tokens, low, high, options)
+        if len(kept):
+            yield _batch(source, reading, matrix, tokens, kept)
 
 
 def _wanted_rows(
@@ -185,9 +189,9 @@ def _batch(
     low, high = int(rows[0]), int(rows[-1]) + 1
     matrix = reading.allocate(len(rows), reading.dim, reading.dtype)
     try:
-        if len(rows) == high - low:
+        if len(rows) == high - low and dataset.dtype == matrix.dtype:
             dataset.read_direct(matrix, np.s_[low:high])
-        else:
+        else:  # NumPy converts: HDF5 makes 0.5 of the float64 next below 1
             matrix[:] = dataset[low:high][rows - low]
     except OSError as error:
         raise FormatError(

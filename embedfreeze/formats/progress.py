@@ -16,13 +16,13 @@ PATIENCE = 1.0  # seconds; shorter work shows no bar
 def tracked(source: Source, reading: Reading, what: str) -> Iterator[Batch]:
     """The batches of a reading, with a bar on standard error if that is a terminal."""
     if not sys.stderr.isatty():
-        yield from reading.batches
+        yield from reading.counted()
         return
     from tqdm import tqdm
 
     with tqdm(
         total=source.size, desc=what, unit="B", unit_scale=True, delay=PATIENCE, leave=False
     ) as bar:
-        for batch in reading.batches:
+        for batch in reading.counted():
             yield batch
             bar.update(batch.position - bar.n)

@@ -13,7 +13,7 @@ import json
 import math
 import struct
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
@@ -65,12 +65,12 @@ class _Tensor:
 class _Layout:
     """A checked header."""
 
+    metadata: dict[str, str]
     offsets: _Tensor
     index: _Tensor
     digests: _Tensor
     vectors: _Tensor
     blob: _Tensor
-    metadata: dict[str, str]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -89,12 +89,14 @@ def _bad(source: Source, rule: str) -> FormatError:
 
 def _header(source: Source, buffer: Any) -> tuple[dict[str, Any], int]:
     """The header, and where the tensors start."""
+    if not sniff(source):
+        raise _bad(source, "a store must begin with the length of its header and the header")
     (length,) = struct.unpack("<Q", source.head[:8])
-    if not sniff(source) or 8 + length > len(buffer):
+    if 8 + length > len(buffer):
         raise _bad(source, f"a header of {length} bytes does not lie in {len(buffer)} bytes")
     try:
         header = json.loads(bytes(buffer[8 : 8 + length]))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _bad(source, f"the header must be JSON ({error})") from error
     if not isinstance(header, dict):
         raise _bad(source, "the header must be a JSON object")
@@ -102,14 +104,14 @@ def _header(source: Source, buffer: Any) -> tuple[dict[str, Any], int]:
 
 
 def _tensor(source: Source, header: dict[str, Any], name: str, base: int, size: int) -> _Tensor:
-    entry = header.get(name)
+    entry: Any = header.get(name)
     try:
         dtype, shape = entry["dtype"], tuple(entry["shape"])
         start, stop = (base + int(offset) for offset in entry["data_offsets"])
         width = {"I64": 8, "I32": 4, "U8": 1, "F32": 4, "F16": 2}[dtype]
         fits = base <= start <= stop <= size and stop - start == width * math.prod(shape)
         fits = fits and all(isinstance(n, int) and n >= 0 for n in shape)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _bad(source, f"the header must describe the tensor {name}") from error
     if not fits:
         raise _bad(source, f"the tensor {name} {list(shape)} does not fit its bytes in the file")
@@ -133,7 +135,7 @@ def _layout(source: Source, buffer: Any) -> _Layout:
         )
     names = ("token_offsets", "token_index", "block_digests", "vectors", "token_bytes")
     tensors = [_tensor(source, header, name, base, len(buffer)) for name in names]
-    layout = _Layout(*tensors, metadata=metadata)
+    layout = _Layout(metadata, *tensors)
     _check_shapes(source, layout)
     return layout
 
@@ -222,6 +224,9 @@ def read(source: Source, options: ReadOptions) -> Reading:
 def _batches(
     source: Source, embeddings: Embeddings, reading: Reading, rows: int
 ) -> Iterator[Batch]:
+    offsets, size = embeddings.tokens.offsets, len(embeddings.tokens.blob)
+    if offsets[0] or offsets[-1] != size or (offsets[:-1] > offsets[1:]).any():
+        raise _bad(source, f"token_offsets must rise from 0 to {size}")
     step = max(1, BATCH_BYTES // max(1, embeddings.matrix.itemsize * embeddings.dim))
     for low, high in spans(0, rows, step):
         tokens = embeddings.tokens.part(low, high)
@@ -293,15 +298,11 @@ def _metadata(rows: Rows, digest: str) -> dict[str, str]:
     if rows.source is not None:
         found["source"] = rows.source
     if rows.vocabulary is not None:
-        found["vocabulary"] = json.dumps(
-            {
-                "padding": rows.vocabulary.padding,
-                "unknown": rows.vocabulary.unknown,
-                "padding_id": rows.vocabulary.padding_id,
-                "unknown_id": rows.vocabulary.unknown_id,
-                "splitter": asdict(rows.vocabulary.splitter),
-            }
-        )
+        described = rows.vocabulary.to_dict()  # refuses a splitter that cannot be written down
+        del described["tokens"]
+        described["padding_id"] = rows.vocabulary.padding_id
+        described["unknown_id"] = rows.vocabulary.unknown_id
+        found["vocabulary"] = json.dumps(described)
     return found
 
 
@@ -323,7 +324,7 @@ def write(rows: Rows, file: IO[bytes]) -> None:
     tokens = builder.finish(np.empty(0, np.int64), "surrogateescape")
     digests = hasher.digests()
     file.write(tokens.blob)
-    parts = [
+    parts: list[tuple[str, str, npt.NDArray[Any]]] = [
         ("token_offsets", "I64", tokens.offsets),
         ("token_index", "I32", tokens.slots),
         ("block_digests", "U8", digests),

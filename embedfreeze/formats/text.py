@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import mmap
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -20,12 +21,12 @@ import numpy.typing as npt
 
 from embedfreeze import _kernel
 from embedfreeze.errors import FormatError
-from embedfreeze.files import Source, release_pages
+from embedfreeze.files import HEAD_BYTES, Source, release_pages
 from embedfreeze.formats.base import Batch, Place, Reading, ReadOptions, Rows, index_buffers
-from embedfreeze.threads import spans, thread_map
+from embedfreeze.threads import spans, thread_imap, thread_map
 from embedfreeze.tokens import Tokens
 
-__all__ = ["RowsWriter", "TextLayout", "detect", "read_text", "write_rows"]
+__all__ = ["RowsWriter", "TextLayout", "check_written", "detect", "read_text", "write_rows"]
 
 DELIMITER = ord(" ")
 BOM = b"\xef\xbb\xbf"
@@ -36,6 +37,7 @@ STREAM_BYTES = 16 << 20  # of decompressed text in memory
 WINDOW_BYTES = 128 << 20  # of a mapped file, when only some of its rows are wanted
 KEPT_BYTES = 512 << 20  # a mapped file up to this size keeps its pages until it is closed
 LONGEST_LINE = 1 << 28
+LINE_CONTENT = re.compile(rb"[^\r\n]")
 WRITE_ROWS_BYTES = 8 << 20
 Int64 = npt.NDArray[np.int64]
 RowsWriter = Callable[[Rows, IO[bytes]], int]
@@ -82,27 +84,35 @@ def _trailing_numbers(line: bytes) -> int:
     return count
 
 
-def _header_claim(line: bytes, rest: list[bytes], dim: int, complete: bool) -> int | None:
-    """The rows that a header declares, if the line is one before rows of `dim` numbers."""
+def _integers(line: bytes) -> list[int]:
+    """What a line is made of that may be a header: one or two integers, else none."""
     fields = _fields(line)
     if len(fields) > 2 or not all(field.isdigit() and len(field) < 19 for field in fields):
-        return None
-    numbers = [int(field) for field in fields]
-    if len(numbers) == 1:
-        return numbers[0]
-    if numbers[1] == dim == 1:  # "7 1" may be a row as well
-        return numbers[0] if numbers[0] == len(rest) or not complete else None
-    if numbers[1] == dim:
-        return numbers[0]
-    return numbers[1] if numbers[0] == dim else None
+        return []
+    return list(map(int, fields))
+
+
+def _header_claim(line: bytes, rest: list[bytes], dim: int, complete: bool) -> int | None:
+    """The rows that a header declares, if the line is one before rows of `dim` numbers."""
+    numbers = _integers(line)
+    if len(numbers) < 2:
+        return numbers[0] if numbers else None
+    rows, width = numbers
+    if dim == 1:  # "7 1" and "1 7" may be rows as well
+        if complete:
+            return len(rest) if numbers in ([len(rest), 1], [1, len(rest)]) else None
+        return rows if width == 1 else None
+    if width == dim:
+        return rows
+    return width if rows == dim else None
 
 
 def _claimed_dim(line: bytes, rest: list[bytes], complete: bool) -> int | None:
     """The dim of a header over rows whose tokens all end in numbers, as in "room 101"."""
-    fields = _fields(line)
-    if len(fields) == 2 and all(field.isdigit() and len(field) < 19 for field in fields):
-        rows, dim = map(int, fields)
-        if complete and rows == len(rest) and dim and min(map(_trailing_numbers, rest)) >= dim:
+    numbers = _integers(line)
+    if complete and len(numbers) == 2 and numbers[0] == len(rest):
+        dim = numbers[1]
+        if dim and min(map(_trailing_numbers, rest)) >= dim:
             return dim
     return None
 
@@ -117,12 +127,13 @@ def detect(head: bytes, complete: bool) -> TextLayout | None:
     if len(lines) > SAMPLE_LINES or not complete:
         lines.pop()
         complete = False
-    while lines and not lines[-1].removesuffix(b"\r"):
-        lines.pop()
     if not lines:
         return None
-    first, rest = lines[0], lines[1:]
-    widths = Counter(map(_trailing_numbers, rest or lines))
+    first, rest = lines[0], [line for line in lines[1:] if line.removesuffix(b"\r")]
+    maybe_header = bool(_integers(first))
+    if maybe_header and not rest:
+        return None
+    widths = Counter(map(_trailing_numbers, rest if maybe_header else [first, *rest]))
     dim = max(widths, key=lambda width: (widths[width], -width))
     if rest and (claimed := _claimed_dim(first, rest, complete)):
         dim = claimed
@@ -143,8 +154,12 @@ class _Window:
     stop: int
     first_line: int  # 1-based number of the line at `counted_from`
     counted_from: int
-    last: bool
+    end: int | None  # of the file in the buffer, if it is there
     mapped: bool
+
+    def is_end(self, at: int) -> bool:
+        """Does nothing but line ends follow in the file?"""
+        return self.end is not None and LINE_CONTENT.search(self.buffer, at, self.end) is None
 
     def line_number(self, at: int) -> int:
         return self.first_line + int(_kernel.count_lines(self.buffer, self.counted_from, at))
@@ -159,8 +174,7 @@ def _mapped_windows(buffer: mmap.mmap, layout: TextLayout, size: int) -> Iterato
     while start < len(buffer):
         end = buffer.find(b"\n", min(start + size, len(buffer)) - 1)
         stop = len(buffer) if end < 0 else end + 1
-        last = stop == len(buffer)
-        yield _Window(buffer, start, stop, first_line, layout.start, last, True)
+        yield _Window(buffer, start, stop, first_line, layout.start, len(buffer), True)
         start = stop
 
 
@@ -171,9 +185,9 @@ def _streamed_windows(source: Source, layout: TextLayout) -> Iterator[_Window]:
         with memoryview(block) as view:
             stop = kept + source.readinto(view[kept:])
         last = stop < len(block)
-        end = stop if last else block.rfind(b"\n", 0, stop) + 1
+        end = stop if last else _whole_lines(block, stop)
         if end > start:
-            yield _Window(block, start, end, first_line, start, last, False)
+            yield _Window(block, start, end, first_line, start, stop if last else None, False)
             first_line += int(_kernel.count_lines(block, start, end))
         if last:
             return
@@ -187,6 +201,15 @@ def _streamed_windows(source: Source, layout: TextLayout) -> Iterator[_Window]:
         block = bytearray(max(STREAM_BYTES, 2 * len(rest)))
         block[: len(rest)] = rest
         kept, start = len(rest), 0
+
+
+def _whole_lines(block: bytearray, stop: int) -> int:
+    """End of the last whole line of a block; blank lines wait for what follows them."""
+    content = len(block[:stop].rstrip(b"\r\n"))
+    following = block.find(b"\n", content, stop)
+    if following < 0 or not content:
+        return block.rfind(b"\n", 0, content) + 1
+    return following + 1
 
 
 def _pieces(window: _Window) -> list[tuple[int, int]]:
@@ -231,7 +254,6 @@ class _TextReader:
             starts = self.find_lines(window, piece, None)
             if lines + len(starts) > limit:
                 window.stop = int(starts[limit - lines])
-                window.last = False
                 return limit
             lines += len(starts)
         return lines
@@ -243,37 +265,59 @@ class _TextReader:
         size = len(buffer) if self.options.wanted is None else WINDOW_BYTES
         return _mapped_windows(buffer, self.layout, size)
 
-    def scans(self) -> Iterator[tuple[_Window, Int64]]:
-        """Windows and the starts of their wanted lines."""
+    def limited_windows(self) -> Iterator[_Window]:
+        """Windows up to the limit of lines."""
         left = self.options.limit
         for window in self.windows():
             if left is not None:
                 left -= self.cut(window, left)
-            find = functools.partial(self.find_lines, window, wanted=self.first_words)
-            found = thread_map(find, _pieces(window), self.options.n_threads)
-            starts = np.concatenate([np.empty(0, np.int64), *found])
-            yield window, _without_blank_end(window, starts)
+            yield window
             if left == 0:
                 return
 
+    def scans(self) -> Iterator[tuple[_Window, Int64]]:
+        """Windows and the starts of all their lines."""
+        for window in self.limited_windows():
+            find = functools.partial(self.find_lines, window, wanted=None)
+            found = thread_map(find, _pieces(window), self.options.n_threads)
+            starts = np.concatenate([np.empty(0, np.int64), *found])
+            yield window, _without_blank_end(window, starts)
+
     def batches(self, reading: Reading, scans: Iterable[tuple[_Window, Int64]]) -> Iterator[Batch]:
-        """Parse the lines that were found; then hold the header to what it says."""
+        """Parse all lines; then hold the header to what it says."""
         rows = 0
         for window, starts in scans:
             for low, high in spans(0, len(starts), max(1, BATCH_BYTES // (8 * self.dim))):
-                yield self.parse(reading, window, starts[low:high])
+                yield self.parse(reading, window, starts[low:high], self.options.n_threads)
             rows += len(starts)
             self.release(window, window.start, window.stop)
         declared = self.layout.declared_rows
-        partial = self.options.limit is not None or self.options.wanted is not None
-        if declared is not None and declared != rows and not partial:
+        if declared is not None and declared != rows and self.options.limit is None:
             reading.warn(
                 self.source.name,
                 f"the header says {declared} rows, found {rows}: "
                 + ("the file may be cut off" if rows < declared else "the header is wrong"),
             )
 
-    def parse(self, reading: Reading, window: _Window, starts: Int64) -> Batch:
+    def wanted_batches(self, reading: Reading) -> Iterator[Batch]:
+        """Find and parse the wanted lines, piece by piece while they are in the cache."""
+
+        def work(window: _Window, piece: tuple[int, int]) -> Batch | None:
+            starts = self.find_lines(window, piece, self.first_words)
+            starts = _without_blank_end(window, starts)
+            batch = self.parse(reading, window, starts, 1) if len(starts) else None
+            if window.mapped:
+                release_pages(window.buffer, *piece)
+            return batch
+
+        for window in self.limited_windows():
+            find = functools.partial(work, window)
+            for batch in thread_imap(find, _pieces(window), self.options.n_threads):
+                if batch is not None:
+                    yield batch
+
+    def parse(self, reading: Reading, window: _Window, starts: Int64, threads: int) -> Batch:
+        """The rows that begin at starts."""
         n = len(starts)
         matrix = reading.allocate(n, self.dim, reading.dtype)
         values = matrix if matrix.dtype == np.float32 else np.empty((n, self.dim), np.float32)
@@ -294,9 +338,12 @@ class _TextReader:
                 self.release(window, int(starts[piece[0]]), int(starts[piece[1] - 1]))
             return bad
 
-        size = max(64, -(-n // (2 * self.options.n_threads)))
-        if any(thread_map(work, spans(0, n, size), self.options.n_threads)):
-            starts, values, found = self.without_bad(reading, window, starts, values, found)
+        consumed = int(starts[-1]) if window.mapped else self.source.position
+        skipped = np.empty(0, np.int64)
+        if any(thread_map(work, spans(0, n, max(64, -(-n // (2 * threads)))), threads)):
+            good, skipped = self.good_rows(window, starts, found)
+            values[: len(good)] = values[good]
+            values, starts, found = values[: len(good)], starts[good], found[good]
         if matrix.dtype != values.dtype:
             matrix[: len(values)] = values
         tokens = Tokens.from_spans(window.buffer, found, self.options.unicode_errors)
@@ -304,27 +351,17 @@ class _TextReader:
         def place(row: int) -> Place:
             return {"line": window.line_number(int(starts[row]))}
 
-        consumed = int(starts[-1]) if window.mapped else self.source.position
-        batch = Batch(tokens, matrix[: len(values)], consumed, place)
+        first = {"line": window.line_number(int(skipped[0]))} if skipped.size else None
+        batch = Batch(tokens, matrix[: len(values)], consumed, place, len(skipped), first)
         return batch.checked(self.source.name)
 
-    def without_bad(
-        self,
-        reading: Reading,
-        window: _Window,
-        starts: Int64,
-        values: npt.NDArray[np.float32],
-        found: Int64,
-    ) -> tuple[Int64, npt.NDArray[np.float32], Int64]:
-        """Refuse the first bad row, or move the good rows together."""
+    def good_rows(self, window: _Window, starts: Int64, found: Int64) -> tuple[Int64, Int64]:
+        """Which rows are good and which are bad; the first bad one is refused unless skipped."""
         bad = np.flatnonzero(found[:, 0] < 0)
-        if self.options.on_bad_row == "error":
+        if bad.size and self.options.on_bad_row == "error":
             at, good = int(starts[bad[0]]), int(found[bad[0], 1])
             raise self.explain(window, at, -int(found[bad[0], 0]), good)
-        reading.bad_rows.extend({"line": window.line_number(int(starts[row]))} for row in bad)
-        kept = np.delete(np.arange(len(starts)), bad)
-        values[: len(kept)] = values[kept]
-        return starts[kept], values[: len(kept)], found[kept]
+        return np.delete(np.arange(len(starts)), bad), starts[bad]
 
     def explain(self, window: _Window, at: int, reason: int, good: int) -> FormatError:
         """What is wrong with a row of which `good` fields, from the right, are numbers."""
@@ -340,7 +377,7 @@ class _TextReader:
             received = f"{_shown(fields[column - 1])} where a number must stand"
         else:
             received = f"{good} numbers"
-            if window.last and at + len(line) >= window.stop:
+            if window.is_end(at + len(line)):
                 remedy = "this is the last row: the file was probably cut off, get it again"
         return FormatError(
             f"{rule}, received {received}: {remedy}",
@@ -369,7 +406,7 @@ def _first_words(wanted: Tokens) -> Tokens:
 def _without_blank_end(window: _Window, starts: Int64) -> Int64:
     """Blank lines at the very end of a file are no rows."""
     n = len(starts)
-    while window.last and n and not window.buffer[int(starts[n - 1]) : window.stop].strip(b"\r\n"):
+    while n and window.is_end(int(starts[n - 1])):
         n -= 1
     return starts[:n]
 
@@ -377,9 +414,12 @@ def _without_blank_end(window: _Window, starts: Int64) -> Int64:
 def read_text(source: Source, options: ReadOptions, layout: TextLayout) -> Reading:
     """Read rows of text as `layout` describes them."""
     reader = _TextReader(source, options, layout)
-    scans: Iterable[tuple[_Window, Int64]] = reader.scans()
     reading = Reading(layout.dim, options.dtype or "float32", None)
-    if source.buffer is not None and options.wanted is None:
+    if options.wanted is not None:
+        reading.batches = reader.wanted_batches(reading)
+        return reading
+    scans: Iterable[tuple[_Window, Int64]] = reader.scans()
+    if source.buffer is not None:
         scans = list(scans)
         reading.rows = sum(len(starts) for _, starts in scans)
     reading.batches = reader.batches(reading, scans)
@@ -409,6 +449,24 @@ def write_rows(rows: Rows, file: IO[bytes]) -> int:
             file.write(memoryview(text)[:used])
         count += len(batch.tokens)
     return count
+
+
+def check_written(file: IO[bytes], dim: int, start: int) -> None:
+    """Refuse a text whose first lines say something else than was written.
+
+    Raises
+    ------
+    FormatError
+        Tokens that end in numbers or begin with a byte order mark make the file another.
+    """
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    layout = detect(head, complete=len(head) < HEAD_BYTES)
+    if layout is None or (layout.dim, layout.start) != (dim, start):
+        raise FormatError(
+            "a text file cannot hold these tokens: they look like numbers, a header or a byte "
+            "order mark to a reader; write a store (.safetensors) or HDF5"
+        )
 
 
 def _refuse_line_feeds(tokens: Tokens, first: int) -> None:

@@ -77,10 +77,10 @@ def open_reading(
     source = open_source(path, member)
     try:
         found = _recognised(source) if format is None else _named(format)
-        if member is not None and source.container is None and found is not HDF5:
+        if member is not None and source.container != "zip" and found is not HDF5:
             raise FileError(
                 f"member names a member of an archive or an HDF5 dataset, received {member!r} for "
-                f"a plain {found.name} file: leave it out",
+                f"a {found.name} file: leave it out",
                 path=source.name,
             )
         return source, found, found.read(source, options)
@@ -98,7 +98,7 @@ class _Collector:
         if reading.rows is not None:
             self._whole = np.empty((reading.rows, reading.dim), reading.dtype)
         self._parts: list[npt.NDArray[Any]] = []
-        self._duplicates = Duplicates(path, options)
+        self._duplicates = Duplicates(path, options, reading.rows)
         self._used = 0
         self._unicode_errors = options.unicode_errors
 
@@ -183,10 +183,10 @@ def read(
 
 def warn_of_skipped(path: str, reading: Reading) -> None:
     """Warn of the bad rows that were skipped, if any."""
-    if reading.bad_rows:
-        (kind, value), *_ = reading.bad_rows[0].items()
+    if reading.first_skipped is not None:
+        (kind, value), *_ = reading.first_skipped.items()
         warnings.warn(
-            f"{path}: {len(reading.bad_rows)} bad rows were skipped, the first at {kind} {value}",
+            f"{path}: {reading.skipped} bad rows were skipped, the first at {kind} {value}",
             stacklevel=3,
         )
 
@@ -256,6 +256,8 @@ def write(
     FormatError
         The format cannot hold a token.
     """
+    if not len(embeddings):
+        raise FormatError("a file must have rows, received none to write", path=os.fspath(path))
     rows = Rows(
         embeddings.dim,
         str(embeddings.matrix.dtype),
@@ -320,8 +322,14 @@ class Inspection:
         return "\n".join(lines + [f"  note    {note}" for note in self.notes])
 
 
-def inspect(path: PathLike, *, format: str | None = None, member: str | None = None) -> Inspection:
-    """What a file is, without loading it.
+def inspect(
+    path: PathLike,
+    *,
+    format: str | None = None,
+    member: str | None = None,
+    tokens: str | None = None,
+) -> Inspection:
+    """What a file is, without loading it. Parameters are those of `read`.
 
     Raises
     ------
@@ -335,11 +343,13 @@ def inspect(path: PathLike, *, format: str | None = None, member: str | None = N
     >>> inspect("data/glove.6B.50d.sample.txt").format
     'glove'
     """
-    few = ReadOptions(limit=5, unicode_errors="backslashreplace")
+    few = ReadOptions(limit=5, unicode_errors="backslashreplace", tokens=tokens)
     source, _, reading = open_reading(path, few, format=format, member=member)
     with source:
-        tokens = tuple(islice((t for batch in reading.batches for t in batch.tokens), 5))
-    source, found, reading = open_reading(path, ReadOptions(), format=format, member=member)
+        source.needed_again()
+        first = tuple(islice((t for batch in reading.batches for t in batch.tokens), 5))
+    whole = ReadOptions(tokens=tokens)
+    source, found, reading = open_reading(path, whole, format=format, member=member)
     with source:
         return Inspection(
             path=source.path,
@@ -350,6 +360,6 @@ def inspect(path: PathLike, *, format: str | None = None, member: str | None = N
             rows=reading.rows,
             dim=reading.dim,
             dtype=reading.dtype,
-            first_tokens=tokens,
+            first_tokens=first,
             notes=tuple(reading.notes),
         )

@@ -36,6 +36,7 @@ __all__ = ["WORD2VEC"]
 HEADER = re.compile(rb"\s{0,8}(\d{1,18})[ \t]+(\d{1,9})[ \t]*\r?\n")
 BATCH_BYTES = 16 << 20
 WALK_BYTES = 64 << 20
+REST_BYTES = 4096  # looked at behind the last row
 Int64 = npt.NDArray[np.int64]
 
 
@@ -125,9 +126,9 @@ class _BinaryReader:
             walk = self.walk_mapped(self.source.buffer, start)
             yield walk
             self.check_end(walk.walked, walk.end, len(self.source.buffer) - walk.end)
+            self.check_rest(self.source.buffer[walk.end : walk.end + REST_BYTES], walk.end)
             return
-        size = BATCH_BYTES + 4 * self.row_bytes
-        block, kept, offset, total = bytearray(size), 0, 0, 0
+        block, kept, offset, total = bytearray(BATCH_BYTES), 0, 0, 0
         while True:
             with memoryview(block) as view:
                 filled = kept + self.source.readinto(view[kept:])
@@ -136,14 +137,30 @@ class _BinaryReader:
             walk.offset = offset
             total += walk.walked
             yield walk
-            last = filled < size
-            if last or total >= self.limit or not walk.walked:
-                self.check_end(total, offset + walk.end, filled - walk.end)
-                return
             rest = block[walk.end : filled]
-            block = bytearray(size)
+            if filled < len(block) or total >= self.limit:
+                self.check_end(total, offset + walk.end, len(rest))
+                rest += self.next_bytes()
+                self.check_rest(rest, offset + walk.end)
+                return
+            block = bytearray(max(BATCH_BYTES, 2 * len(rest)))
             block[: len(rest)] = rest
             kept, offset, start = len(rest), offset + walk.end, 0
+
+    def next_bytes(self) -> bytearray:
+        rest = bytearray(REST_BYTES)
+        return rest[: self.source.readinto(memoryview(rest))]
+
+    def check_rest(self, rest: bytes | bytearray, end: int) -> None:
+        """Behind the rows that the header promises stand line feeds alone."""
+        if self.options.limit is None and rest.strip(b"\n"):
+            raise FormatError(
+                f"the header promises {self.declared} rows of {self.dim} values, received more "
+                f"bytes behind them: the header is wrong, or read no more than it promises with "
+                f"limit={self.declared} (--limit)",
+                path=self.source.name,
+                offset=end,
+            )
 
     def check_end(self, walked: int, end: int, left: int) -> None:
         if walked < self.limit:

@@ -38,8 +38,8 @@ def header_line(count: int, dim: int) -> bytes:
     return b"%d %d\n" % (count, dim)
 
 
-def write_with_header(rows: Rows, file: IO[bytes], body: text.RowsWriter) -> None:
-    """Write a header and a body; a header of another length than expected moves the body."""
+def write_with_header(rows: Rows, file: IO[bytes], body: text.RowsWriter) -> int:
+    """Write a header and a body, which a header of unexpected length moves; the header's length."""
     expected = header_line(rows.expected or 0, rows.dim)
     file.write(expected)
     header = header_line(body(rows, file), rows.dim)
@@ -48,11 +48,13 @@ def write_with_header(rows: Rows, file: IO[bytes], body: text.RowsWriter) -> Non
         move_body(file, len(expected), len(header))
     file.seek(0)
     file.write(header)
+    return len(header)
 
 
 def write(rows: Rows, file: IO[bytes]) -> None:
     """Write a header and rows."""
-    write_with_header(rows, file, text.write_rows)
+    start = write_with_header(rows, file, text.write_rows)
+    text.check_written(file, rows.dim, start)
 
 
 WORD2VEC_TEXT = Format("word2vec-text", (".vec", ".w2v"), sniff, read, write)
