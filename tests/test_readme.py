@@ -1,0 +1,45 @@
+"""Every command and block of README.md runs as it stands."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from markdown_blocks import read_blocks, run_python_in_child, run_shell
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "README.md"
+
+
+def test_python_blocks() -> None:
+    child = run_python_in_child(PAGE, cwd=ROOT)
+    assert child.returncode == 0, child.stderr
+    assert len(read_blocks(PAGE, "python")) >= 5
+
+
+def test_console_block(tmp_path: Path) -> None:
+    (block,) = read_blocks(PAGE, "console")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = run_shell(block, ROOT, {"OUT": str(tmp_path), "PATH": path})
+    assert done.returncode == 0, done.stderr
+    assert "rows    7,074" in done.stdout
+    assert '"container": "gzip"' in done.stdout
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "sample.bin",
+        "sample.safetensors",
+        "sample.txt.gz",
+    ]
+
+
+def test_the_two_commands_are_targets_of_the_makefile() -> None:
+    # Running them here would set up an environment within the tests; CI runs them as they stand.
+    commands = [block.code.split() for block in read_blocks(PAGE, "bash")]
+    assert commands == [["make", "demo"], ["make", "test"]]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert all(f"\n{target}: " in makefile for _, target in commands)
+
+
+@pytest.mark.parametrize("name", ["data/README.md", "benchmarks/results.md", "docs/three-ideas.md"])
+def test_linked_files_exist(name: str) -> None:
+    assert f"]({name})" in PAGE.read_text(encoding="utf-8")
+    assert (ROOT / name).is_file()
