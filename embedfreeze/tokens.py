@@ -161,6 +161,8 @@ class Tokens(Sequence[str]):
 
     def find(self, tokens: Tokens | Iterable[str]) -> Rows:
         """Row of each token, int32 [tokens]; -1 where there is none."""
+        if isinstance(tokens, str):
+            raise TypeError("find takes several tokens, received one str: put it in a list")
         if not isinstance(tokens, Tokens):
             tokens = Tokens.from_strings(tokens)
         return self.find_spans(tokens.blob, spans_of(tokens.offsets))
