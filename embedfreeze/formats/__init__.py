@@ -2,12 +2,11 @@
 
 from embedfreeze.formats.base import Batch, Format, Reading, ReadOptions, Rows
 from embedfreeze.formats.duplicates import Duplicates
+from embedfreeze.formats.inspection import Inspection, inspect
 from embedfreeze.formats.progress import tracked
 from embedfreeze.formats.verbs import (
     FORMATS,
-    Inspection,
     check_target,
-    inspect,
     open_reading,
     read,
     warn_of_skipped,

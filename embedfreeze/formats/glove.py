@@ -6,15 +6,17 @@ from typing import IO
 
 from embedfreeze.errors import FormatError
 from embedfreeze.files import HEAD_BYTES, Source
-from embedfreeze.formats import text
 from embedfreeze.formats.base import Format, Reading, ReadOptions, Rows
+from embedfreeze.formats.text import read_text
+from embedfreeze.formats.textlayout import TextLayout, detect
+from embedfreeze.formats.textwriter import check_written, write_rows
 
 __all__ = ["GLOVE", "layout_of"]
 
 
-def layout_of(source: Source) -> text.TextLayout | None:
+def layout_of(source: Source) -> TextLayout | None:
     """The layout of a source as text, or None if it is no text of rows."""
-    return text.detect(source.head, complete=len(source.head) < HEAD_BYTES)
+    return detect(source.head, complete=len(source.head) < HEAD_BYTES)
 
 
 def sniff(source: Source) -> bool:
@@ -33,14 +35,14 @@ def read(source: Source, options: ReadOptions) -> Reading:
             path=source.name,
         )
     if layout.header is not None:
-        layout = text.TextLayout(layout.dim, layout.start - len(layout.header) - 1, None, None)
-    return text.read_text(source, options, layout)
+        layout = TextLayout(layout.dim, layout.start - len(layout.header) - 1, None, None)
+    return read_text(source, options, layout)
 
 
 def write(rows: Rows, file: IO[bytes]) -> None:
     """Write rows without a header."""
-    text.write_rows(rows, file)
-    text.check_written(file, rows.dim, 0)
+    write_rows(rows, file)
+    check_written(file, rows.dim, 0)
 
 
 GLOVE = Format("glove", (".txt", ".glove"), sniff, read, write)

@@ -4,40 +4,35 @@ Tensors, in this order, without holes: ``token_offsets`` int64 [n + 1]; ``token_
 open-addressing hash table; ``block_digests`` uint8 [blocks, 32]; ``vectors`` [n, dim], which begin
 at a multiple of 4096 in the file; ``token_bytes`` uint8. The header is padded with spaces to that
 end. README.md gives every byte. Source: https://github.com/huggingface/safetensors, "Format".
+storewriter.py writes it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import FormatError
-from embedfreeze.files import Source, move_body
-from embedfreeze.formats.base import Batch, Format, Place, Reading, ReadOptions, Rows
+from embedfreeze.files import Source
+from embedfreeze.formats.base import Batch, Format, Place, Reading, ReadOptions
+from embedfreeze.formats.storewriter import DTYPES, FORMAT_NAME, FORMAT_VERSION, PAGE, write
 from embedfreeze.sealed import BLOCK_BYTES, SealedMatrix, combine_digests
-from embedfreeze.threads import spans, thread_count, thread_map
-from embedfreeze.tokens import HASH_NAME, Tokens, TokensBuilder, slot_count
+from embedfreeze.threads import spans
+from embedfreeze.tokens import HASH_NAME, Tokens
 from embedfreeze.vocabulary import Splitter
 
 __all__ = ["STORE", "open_store"]
 
-FORMAT_NAME = "embedfreeze-store"
-FORMAT_VERSION = "1"
-PAGE = 4096
 LONGEST_HEADER = 100_000_000  # the limit of the safetensors library
-HEADER_RESERVE = 4096
 BATCH_BYTES = 16 << 20
-DTYPES = {"F32": "float32", "F16": "float16"}
-DTYPE_CODES = {name: code for code, name in DTYPES.items()}
 
 
 def sniff(source: Source) -> bool:
@@ -237,133 +232,6 @@ def _batches(
         matrix = embeddings.matrix[low:high].astype(reading.dtype, copy=False)
         position = source.size * high // rows
         yield Batch(tokens, matrix, position, place).checked(source.name)
-
-
-class _BlockHasher:
-    """SHA-256 of each block of a stream of bytes."""
-
-    def __init__(self) -> None:
-        self._digests: list[bytes] = []
-        self._rest = hashlib.sha256()
-        self._filled = 0
-
-    def update(self, data: memoryview) -> None:
-        head = min(len(data), (BLOCK_BYTES - self._filled) % BLOCK_BYTES)
-        self._rest.update(data[:head])
-        self._filled += head
-        if self._filled == BLOCK_BYTES:
-            self._close()
-        whole = head + (len(data) - head) // BLOCK_BYTES * BLOCK_BYTES
-        blocks = spans(head, whole, BLOCK_BYTES)
-        self._digests += thread_map(
-            lambda span: hashlib.sha256(data[span[0] : span[1]]).digest(), blocks, thread_count()
-        )
-        self._rest.update(data[whole:])
-        self._filled += len(data) - whole
-
-    def _close(self) -> None:
-        self._digests.append(self._rest.digest())
-        self._rest, self._filled = hashlib.sha256(), 0
-
-    def digests(self) -> npt.NDArray[np.uint8]:
-        if self._filled:
-            self._close()
-        return np.frombuffer(b"".join(self._digests), np.uint8).reshape(-1, 32)
-
-
-def _page_up(size: int) -> int:
-    return -(-size // PAGE) * PAGE
-
-
-def _reserve(rows: Rows) -> int:
-    """Where the matrix starts if as many rows come as are expected."""
-    n = rows.expected or 0
-    blocks = -(-n * rows.dim * np.dtype(rows.dtype).itemsize // BLOCK_BYTES)
-    metadata = len(json.dumps(_metadata(rows, "0" * 64)))
-    return _page_up(
-        HEADER_RESERVE + metadata + 8 * (n + 1) + 4 * slot_count(max(n, 1024)) + 32 * blocks
-    )
-
-
-def _metadata(rows: Rows, digest: str) -> dict[str, str]:
-    from importlib.metadata import version  # 10 ms that reading does not need
-
-    found = {
-        "format": FORMAT_NAME,
-        "format_version": FORMAT_VERSION,
-        "hash": HASH_NAME,
-        "digest": digest,
-        "creator": f"embedfreeze {version('embedfreeze')}",
-    }
-    if rows.source is not None:
-        found["source"] = rows.source
-    if rows.vocabulary is not None:
-        described = rows.vocabulary.to_dict()  # refuses a splitter that cannot be written down
-        del described["tokens"]
-        described["padding_id"] = rows.vocabulary.padding_id
-        described["unknown_id"] = rows.vocabulary.unknown_id
-        found["vocabulary"] = json.dumps(described)
-    return found
-
-
-def write(rows: Rows, file: IO[bytes]) -> None:
-    """Write a store. Rows that come in unexpected number move the matrix once."""
-    start = _reserve(rows)
-    file.seek(start)
-    builder, hasher, n = TokensBuilder(rows.expected or 0), _BlockHasher(), 0
-    for batch in rows.batches:
-        matrix = np.ascontiguousarray(batch.matrix, dtype=np.dtype(rows.dtype).newbyteorder("<"))
-        data = memoryview(matrix.reshape(-1).view(np.uint8))
-        hasher.update(data)
-        file.write(data)
-        duplicates = np.flatnonzero(builder.add(batch.tokens) >= 0)
-        if duplicates.size:
-            token = batch.tokens.bytes_at(int(duplicates[0]))
-            raise FormatError(f"tokens must differ, received {token!r} twice")
-        n += len(batch.tokens)
-    tokens = builder.finish(np.empty(0, np.int64), "surrogateescape")
-    digests = hasher.digests()
-    file.write(tokens.blob)
-    parts: list[tuple[str, str, npt.NDArray[Any]]] = [
-        ("token_offsets", "I64", tokens.offsets),
-        ("token_index", "I32", tokens.slots),
-        ("block_digests", "U8", digests),
-    ]
-    _write_head(rows, file, start, parts, (n, rows.dim), len(tokens.blob))
-
-
-def _write_head(
-    rows: Rows,
-    file: IO[bytes],
-    start: int,
-    parts: list[tuple[str, str, npt.NDArray[Any]]],
-    shape: tuple[int, int],
-    blob_bytes: int,
-) -> None:
-    """Write what stands before the matrix, so that the matrix begins at a page."""
-    header: dict[str, Any] = {"__metadata__": _metadata(rows, combine_digests(parts[2][2]))}
-    end = 0
-    for name, code, array in parts:
-        header[name] = _entry(code, array.shape, end, end + array.nbytes)
-        end += array.nbytes
-    nbytes = shape[0] * shape[1] * np.dtype(rows.dtype).itemsize
-    header["vectors"] = _entry(DTYPE_CODES[rows.dtype], shape, end, end + nbytes)
-    header["token_bytes"] = _entry("U8", (blob_bytes,), end + nbytes, end + nbytes + blob_bytes)
-    text = json.dumps(header, separators=(",", ":")).encode()
-    needed = _page_up(8 + len(text) + end)
-    file.flush()
-    if needed > start:
-        move_body(file, start, needed)
-        start = needed
-    file.seek(0)
-    file.write(struct.pack("<Q", start - end - 8))
-    file.write(text.ljust(start - end - 8))
-    for _, _, array in parts:
-        file.write(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
-
-
-def _entry(code: str, shape: tuple[int, ...], start: int, stop: int) -> dict[str, Any]:
-    return {"dtype": code, "shape": list(shape), "data_offsets": [start, stop]}
 
 
 STORE = Format("store", (".safetensors",), sniff, read, write)

@@ -11,26 +11,23 @@ import functools
 import itertools
 import mmap
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from embedfreeze import _kernel
 from embedfreeze.errors import FormatError
-from embedfreeze.files import HEAD_BYTES, Source, release_pages
-from embedfreeze.formats.base import Batch, Place, Reading, ReadOptions, Rows, index_buffers
+from embedfreeze.files import Source, release_pages
+from embedfreeze.formats.base import Batch, Place, Reading, ReadOptions, index_buffers
+from embedfreeze.formats.textlayout import DELIMITER, TextLayout, fields_of
 from embedfreeze.threads import spans, thread_imap, thread_map
 from embedfreeze.tokens import Tokens
 
-__all__ = ["RowsWriter", "TextLayout", "check_written", "detect", "read_text", "write_rows"]
+__all__ = ["read_text"]
 
-DELIMITER = ord(" ")
-BOM = b"\xef\xbb\xbf"
-SAMPLE_LINES = 100
 SCAN_BYTES = 8 << 20  # of text that one thread scans at a time
 BATCH_BYTES = 32 << 20  # of text in a batch
 STREAM_BYTES = 16 << 20  # of decompressed text in memory
@@ -38,111 +35,7 @@ WINDOW_BYTES = 128 << 20  # of a mapped file, when only some of its rows are wan
 KEPT_BYTES = 512 << 20  # a mapped file up to this size keeps its pages until it is closed
 LONGEST_LINE = 1 << 28
 LINE_CONTENT = re.compile(rb"[^\r\n]")
-WRITE_ROWS_BYTES = 8 << 20
 Int64 = npt.NDArray[np.int64]
-RowsWriter = Callable[[Rows, IO[bytes]], int]
-
-
-@dataclass(frozen=True)
-class TextLayout:
-    """What the first lines of a text file say.
-
-    Attributes
-    ----------
-    dim : int
-        Numbers after a token.
-    start : int
-        Byte offset of the first row.
-    header : bytes or None
-        The header line, if there is one.
-    declared_rows : int or None
-        What it says.
-    """
-
-    dim: int
-    start: int
-    header: bytes | None
-    declared_rows: int | None
-
-    @property
-    def first_line(self) -> int:
-        """1-based number of the line of the first row."""
-        return 1 if self.header is None else 2
-
-
-def _fields(line: bytes) -> list[bytes]:
-    return line.removesuffix(b"\r").removesuffix(b" ").split(b" ")
-
-
-def _trailing_numbers(line: bytes) -> int:
-    """How many fields at the end of a line, the first one apart, are numbers."""
-    count = 0
-    for field in reversed(_fields(line)[1:]):
-        if not _kernel.is_number(field):
-            break
-        count += 1
-    return count
-
-
-def _integers(line: bytes) -> list[int]:
-    """What a line is made of that may be a header: one or two integers, else none."""
-    fields = _fields(line)
-    if len(fields) > 2 or not all(field.isdigit() and len(field) < 19 for field in fields):
-        return []
-    return list(map(int, fields))
-
-
-def _header_claim(line: bytes, rest: list[bytes], dim: int, complete: bool) -> int | None:
-    """The rows that a header declares, if the line is one before rows of `dim` numbers."""
-    numbers = _integers(line)
-    if len(numbers) < 2:
-        return numbers[0] if numbers else None
-    rows, width = numbers
-    if dim == 1:  # "7 1" and "1 7" may be rows as well
-        if complete:
-            return len(rest) if numbers in ([len(rest), 1], [1, len(rest)]) else None
-        return rows if width == 1 else None
-    if width == dim:
-        return rows
-    return width if rows == dim else None
-
-
-def _claimed_dim(line: bytes, rest: list[bytes], complete: bool) -> int | None:
-    """The dim of a header over rows whose tokens all end in numbers, as in "room 101"."""
-    numbers = _integers(line)
-    if complete and len(numbers) == 2 and numbers[0] == len(rest):
-        dim = numbers[1]
-        if dim and min(map(_trailing_numbers, rest)) >= dim:
-            return dim
-    return None
-
-
-def detect(head: bytes, complete: bool) -> TextLayout | None:
-    """The layout of a text file, from its first bytes; None if they are no rows of text.
-
-    The width is what most of the first lines agree on, never what one line says.
-    """
-    start = len(BOM) if head.startswith(BOM) else 0
-    lines = head[start:].split(b"\n", SAMPLE_LINES)
-    if len(lines) > SAMPLE_LINES or not complete:
-        lines.pop()
-        complete = False
-    if not lines:
-        return None
-    first, rest = lines[0], [line for line in lines[1:] if line.removesuffix(b"\r")]
-    maybe_header = bool(_integers(first))
-    if maybe_header and not rest:
-        return None
-    widths = Counter(map(_trailing_numbers, rest if maybe_header else [first, *rest]))
-    dim = max(widths, key=lambda width: (widths[width], -width))
-    if rest and (claimed := _claimed_dim(first, rest, complete)):
-        dim = claimed
-    if not dim:
-        return None
-    declared = _header_claim(first, rest, dim, complete) if rest else None
-    if declared is None:
-        return TextLayout(dim, start, None, None)
-    return TextLayout(dim, start + len(first) + 1, first, declared)
 
 
 @dataclass
@@ -366,7 +259,7 @@ class _TextReader:
     def explain(self, window: _Window, at: int, reason: int, good: int) -> FormatError:
         """What is wrong with a row of which `good` fields, from the right, are numbers."""
         line = window.line(at)
-        fields = _fields(line)
+        fields = fields_of(line)
         rule = f"a row must be a token and {self.dim} numbers"
         remedy = 'mend the file, or skip such rows with on_bad_row="skip" (--on-bad-row skip)'
         column = None
@@ -424,57 +317,3 @@ def read_text(source: Source, options: ReadOptions, layout: TextLayout) -> Readi
         reading.rows = sum(len(starts) for _, starts in scans)
     reading.batches = reader.batches(reading, scans)
     return reading
-
-
-def write_rows(rows: Rows, file: IO[bytes]) -> int:
-    """Write rows as text into a file; the number of them.
-
-    Raises
-    ------
-    FormatError
-        A token contains a line feed, which no text file can hold.
-    """
-    count = 0
-    for batch in rows.batches:
-        values = np.ascontiguousarray(batch.matrix, dtype=np.float32)
-        _refuse_line_feeds(batch.tokens, count)
-        step = max(1, WRITE_ROWS_BYTES // (17 * rows.dim))
-        for low, high in spans(0, len(batch.tokens), step):
-            offsets = batch.tokens.offsets[low : high + 1]
-            size = int(offsets[-1] - offsets[0]) + (high - low) * (17 * rows.dim + 1)
-            text = bytearray(size)
-            used = _kernel.format_rows(
-                batch.tokens.blob, offsets, values[low:high], rows.dim, DELIMITER, text
-            )
-            file.write(memoryview(text)[:used])
-        count += len(batch.tokens)
-    return count
-
-
-def check_written(file: IO[bytes], dim: int, start: int) -> None:
-    """Refuse a text whose first lines say something else than was written.
-
-    Raises
-    ------
-    FormatError
-        Tokens that end in numbers or begin with a byte order mark make the file another.
-    """
-    file.seek(0)
-    head = file.read(HEAD_BYTES)
-    layout = detect(head, complete=len(head) < HEAD_BYTES)
-    if layout is None or (layout.dim, layout.start) != (dim, start):
-        raise FormatError(
-            "a text file cannot hold these tokens: they look like numbers, a header or a byte "
-            "order mark to a reader; write a store (.safetensors) or HDF5"
-        )
-
-
-def _refuse_line_feeds(tokens: Tokens, first: int) -> None:
-    blob = tokens.blob
-    if _kernel.count_lines(blob, int(tokens.offsets[0]), int(tokens.offsets[-1])):
-        at = bytes(blob).index(b"\n", int(tokens.offsets[0]))
-        row = int(np.searchsorted(tokens.offsets, at, side="right")) - 1
-        raise FormatError(
-            f"a text file cannot hold a token with a line feed, received {tokens.bytes_at(row)!r} "
-            f"as row {first + row}: write a store (.safetensors) or HDF5"
-        )

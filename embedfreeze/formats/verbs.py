@@ -1,12 +1,10 @@
-"""The verbs `read`, `write` and `inspect`, over the table of formats."""
+"""The verbs `read` and `write`, over the table of formats."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -28,9 +26,7 @@ from embedfreeze.vocabulary import Vocabulary
 
 __all__ = [
     "FORMATS",
-    "Inspection",
     "check_target",
-    "inspect",
     "open_reading",
     "read",
     "warn_of_skipped",
@@ -274,92 +270,3 @@ def _parts(embeddings: Embeddings) -> Iterator[Batch]:
     for low, high in spans(0, len(embeddings), step):
         tokens = embeddings.tokens.part(low, high)
         yield Batch(tokens, embeddings.matrix[low:high], high, lambda row: {"row": row})
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What `inspect` finds out about a file.
-
-    Attributes
-    ----------
-    rows : int or None
-        None where counting would mean decompressing the whole file.
-    """
-
-    path: str
-    format: str
-    container: str | None
-    member: str | None
-    file_bytes: int
-    rows: int | None
-    dim: int
-    dtype: str
-    first_tokens: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def matrix_bytes(self) -> int | None:
-        """Bytes of the whole matrix in memory."""
-        if self.rows is None:
-            return None
-        return self.rows * self.dim * np.dtype(self.dtype).itemsize
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
-        return {**asdict(self), "matrix_bytes": self.matrix_bytes}
-
-    def __str__(self) -> str:
-        packed = f" in {self.container}" if self.container else ""
-        rows = "not counted (compressed)" if self.rows is None else f"{self.rows:,}"
-        size = "" if self.matrix_bytes is None else f", {self.matrix_bytes / 1e6:,.1f} MB in memory"
-        lines = [
-            f"{self.path}",
-            f"  format  {self.format}{packed}, {self.file_bytes / 1e6:,.1f} MB",
-            f"  rows    {rows}",
-            f"  dim     {self.dim} ({self.dtype}{size})",
-            f"  tokens  {' '.join(map(repr, self.first_tokens))} ...",
-        ]
-        return "\n".join(lines + [f"  note    {note}" for note in self.notes])
-
-
-def inspect(
-    path: PathLike,
-    *,
-    format: str | None = None,
-    member: str | None = None,
-    tokens: str | None = None,
-) -> Inspection:
-    """What a file is, without loading it. Parameters are those of `read`.
-
-    Raises
-    ------
-    FileError
-        The file cannot be opened.
-    FormatError
-        It cannot be loaded; the message says why.
-
-    Examples
-    --------
-    >>> inspect("data/glove.6B.50d.sample.txt").format
-    'glove'
-    """
-    few = ReadOptions(limit=5, unicode_errors="backslashreplace", tokens=tokens)
-    source, _, reading = open_reading(path, few, format=format, member=member)
-    with source:
-        source.needed_again()
-        first = tuple(islice((t for batch in reading.batches for t in batch.tokens), 5))
-    whole = ReadOptions(tokens=tokens)
-    source, found, reading = open_reading(path, whole, format=format, member=member)
-    with source:
-        return Inspection(
-            path=source.path,
-            format=found.name,
-            container=source.container,
-            member=source.member,
-            file_bytes=source.size,
-            rows=reading.rows,
-            dim=reading.dim,
-            dtype=reading.dtype,
-            first_tokens=first,
-            notes=tuple(reading.notes),
-        )

@@ -6,21 +6,23 @@ from typing import IO
 
 from embedfreeze.errors import FormatError
 from embedfreeze.files import Source, move_body
-from embedfreeze.formats import glove, text
 from embedfreeze.formats.base import Format, Reading, ReadOptions, Rows
+from embedfreeze.formats.glove import layout_of
+from embedfreeze.formats.text import read_text
+from embedfreeze.formats.textwriter import RowsWriter, check_written, write_rows
 
 __all__ = ["WORD2VEC_TEXT", "header_line", "write_with_header"]
 
 
 def sniff(source: Source) -> bool:
     """A header line before rows of text?"""
-    layout = glove.layout_of(source)
+    layout = layout_of(source)
     return layout is not None and layout.header is not None
 
 
 def read(source: Source, options: ReadOptions) -> Reading:
     """Read a word2vec text file. A header that miscounts the rows gives a warning."""
-    layout = glove.layout_of(source)
+    layout = layout_of(source)
     if layout is None or layout.header is None:
         raise FormatError(
             "word2vec text must begin with a line of two numbers, rows and dim, that fits the "
@@ -28,7 +30,7 @@ def read(source: Source, options: ReadOptions) -> Reading:
             path=source.name,
             line=1,
         )
-    reading = text.read_text(source, options, layout)
+    reading = read_text(source, options, layout)
     reading.notes.append(f"the header says {layout.header.decode('ascii').strip()!r}")
     return reading
 
@@ -38,7 +40,7 @@ def header_line(count: int, dim: int) -> bytes:
     return b"%d %d\n" % (count, dim)
 
 
-def write_with_header(rows: Rows, file: IO[bytes], body: text.RowsWriter) -> int:
+def write_with_header(rows: Rows, file: IO[bytes], body: RowsWriter) -> int:
     """Write a header and a body, which a header of unexpected length moves; the header's length."""
     expected = header_line(rows.expected or 0, rows.dim)
     file.write(expected)
@@ -53,8 +55,8 @@ def write_with_header(rows: Rows, file: IO[bytes], body: text.RowsWriter) -> int
 
 def write(rows: Rows, file: IO[bytes]) -> None:
     """Write a header and rows."""
-    start = write_with_header(rows, file, text.write_rows)
-    text.check_written(file, rows.dim, start)
+    start = write_with_header(rows, file, write_rows)
+    check_written(file, rows.dim, start)
 
 
 WORD2VEC_TEXT = Format("word2vec-text", (".vec", ".w2v"), sniff, read, write)

@@ -1,0 +1,117 @@
+"""What the first lines of a text file say of the others: their width, and if there is a header."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from embedfreeze import _kernel
+
+__all__ = ["DELIMITER", "TextLayout", "detect", "fields_of"]
+
+DELIMITER = ord(" ")
+BOM = b"\xef\xbb\xbf"
+SAMPLE_LINES = 100
+
+
+@dataclass(frozen=True)
+class TextLayout:
+    """What the first lines of a text file say.
+
+    Attributes
+    ----------
+    dim : int
+        Numbers after a token.
+    start : int
+        Byte offset of the first row.
+    header : bytes or None
+        The header line, if there is one.
+    declared_rows : int or None
+        What it says.
+    """
+
+    dim: int
+    start: int
+    header: bytes | None
+    declared_rows: int | None
+
+    @property
+    def first_line(self) -> int:
+        """1-based number of the line of the first row."""
+        return 1 if self.header is None else 2
+
+
+def fields_of(line: bytes) -> list[bytes]:
+    """The fields of a line, its end and one space before that taken off."""
+    return line.removesuffix(b"\r").removesuffix(b" ").split(b" ")
+
+
+def _trailing_numbers(line: bytes) -> int:
+    """How many fields at the end of a line, the first one apart, are numbers."""
+    count = 0
+    for field in reversed(fields_of(line)[1:]):
+        if not _kernel.is_number(field):
+            break
+        count += 1
+    return count
+
+
+def _integers(line: bytes) -> list[int]:
+    """What a line is made of that may be a header: one or two integers, else none."""
+    fields = fields_of(line)
+    if len(fields) > 2 or not all(field.isdigit() and len(field) < 19 for field in fields):
+        return []
+    return list(map(int, fields))
+
+
+def _header_claim(line: bytes, rest: list[bytes], dim: int, complete: bool) -> int | None:
+    """The rows that a header declares, if the line is one before rows of `dim` numbers."""
+    numbers = _integers(line)
+    if len(numbers) < 2:
+        return numbers[0] if numbers else None
+    rows, width = numbers
+    if dim == 1:  # "7 1" and "1 7" may be rows as well
+        if complete:
+            return len(rest) if numbers in ([len(rest), 1], [1, len(rest)]) else None
+        return rows if width == 1 else None
+    if width == dim:
+        return rows
+    return width if rows == dim else None
+
+
+def _claimed_dim(line: bytes, rest: list[bytes], complete: bool) -> int | None:
+    """The dim of a header over rows whose tokens all end in numbers, as in "room 101"."""
+    numbers = _integers(line)
+    if complete and len(numbers) == 2 and numbers[0] == len(rest):
+        dim = numbers[1]
+        if dim and min(map(_trailing_numbers, rest)) >= dim:
+            return dim
+    return None
+
+
+def detect(head: bytes, complete: bool) -> TextLayout | None:
+    """The layout of a text file, from its first bytes; None if they are no rows of text.
+
+    The width is what most of the first lines agree on, never what one line says.
+    """
+    start = len(BOM) if head.startswith(BOM) else 0
+    lines = head[start:].split(b"\n", SAMPLE_LINES)
+    if len(lines) > SAMPLE_LINES or not complete:
+        lines.pop()
+        complete = False
+    if not lines:
+        return None
+    first, rest = lines[0], [line for line in lines[1:] if line.removesuffix(b"\r")]
+    maybe_header = bool(_integers(first))
+    if maybe_header and not rest:
+        return None
+    widths = Counter(map(_trailing_numbers, rest if maybe_header else [first, *rest]))
+    dim = max(widths, key=lambda width: (widths[width], -width))
+    if rest and (claimed := _claimed_dim(first, rest, complete)):
+        dim = claimed
+    if not dim:
+        return None
+    declared = _header_claim(first, rest, dim, complete) if rest else None
+    if declared is None:
+        return TextLayout(dim, start, None, None)
+    return TextLayout(dim, start + len(first) + 1, first, declared)

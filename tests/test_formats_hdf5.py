@@ -1,0 +1,219 @@
+"""HDF5: which dataset, which tokens, and values that NumPy converts."""
+
+import gzip
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from samples import ODD_TOKENS, assert_is, bits, put, spelled, table
+
+import embedfreeze as ef
+from embedfreeze.errors import FileError, FormatError
+from embedfreeze.formats import hdf5
+
+STRING = h5py.string_dtype("utf-8")
+
+
+def make(path: Path, **datasets: Any) -> Path:
+    """An HDF5 file; a list of str becomes strings of variable length."""
+    with h5py.File(path, "w") as file:
+        for name, data in datasets.items():
+            if isinstance(data, list):
+                file.create_dataset(name, data=data, dtype=STRING)
+            else:
+                file[name] = data
+    return path
+
+
+def refused(path: Path, words: str, **options: Any) -> None:
+    with pytest.raises(FormatError, match=words) as caught:
+        ef.read(path, **options)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["variable", "ascii", "fixed", "fixed-utf8"])
+def test_tokens_of_any_string_type(kind: str, tmp_path: Path) -> None:
+    tokens = ["king", "caf\u00e9", "a\u00a0b", "New York"] if kind != "ascii" else ["a", "b b"]
+    matrix = table(len(tokens), 3)
+    encoded = [t.encode() for t in tokens]
+    path = tmp_path / "f.h5"
+    with h5py.File(path, "w") as file:
+        file["deep/inside/vectors"] = matrix
+        if kind.startswith("fixed"):
+            dtype = h5py.string_dtype("utf-8", 9) if kind == "fixed-utf8" else "S9"
+            file["names"] = np.array(encoded, dtype)
+        else:
+            encoding = "ascii" if kind == "ascii" else "utf-8"
+            file.create_dataset("names", data=tokens, dtype=h5py.string_dtype(encoding))
+        file["other"] = np.arange(4)
+    assert_is(ef.read(path), tokens, matrix)
+    a = ef.load(path, ef.Vocabulary([tokens[1]]))
+    assert bits(a.matrix[2]) == bits(matrix[1])
+
+
+CONVERSIONS = ["<f8", ">f8", "<f4", ">f4", "<f2", ">f2"]
+
+
+@pytest.mark.parametrize("stored", CONVERSIONS)
+@pytest.mark.parametrize("wanted", ["float32", "float16"])
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_values_are_converted_as_numpy_does(stored: str, wanted: str, tmp_path: Path) -> None:
+    """HDF5's own conversion makes 0.5 of 0.99999997 and infinity of the largest float32."""
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((500, 4)) * 10.0 ** rng.integers(-46, 39, (500, 4))
+    values[0] = [0.0, -0.0, np.inf, -np.inf]
+    values[1] = [np.nan, 1e300, -1e300, 1e-320]
+    values[2] = [1 + 2**-24, 1 + 3 * 2**-24, 1 - 2**-25, 1.5 * 2**-149]
+    values[3] = [3.4028235677973366e38, 3.4028235e38, 2**-150, 2**-149]
+    values[4] = [1 + 2**-11, 1 + 3 * 2**-11, 65520, 65519]
+    values[5] = [2**-24, 2**-25, 1.5 * 2**-25, 0.49997]
+    matrix = values.astype(stored)
+    tokens = [f"t{i}" for i in range(500)]
+    path = make(tmp_path / "f.h5", embedding=matrix, tokens=tokens)
+    expected = matrix.astype(wanted)
+    assert_is(ef.read(path, dtype=wanted), tokens, expected)
+    a = ef.load(path, ef.Vocabulary(["t4", "t2", "t0"]), dtype=wanted)
+    assert bits(a.matrix[2:]) == bits(expected[[4, 2, 0]])
+
+
+@pytest.mark.parametrize("batch", [1, 100, 1 << 24])
+def test_chunks_and_compression(
+    batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hdf5, "BATCH_BYTES", batch)
+    matrix = table(100, 6)
+    tokens = [f"t{i}" for i in range(100)]
+    path = tmp_path / "f.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("v", data=matrix, chunks=(7, 4), compression="gzip", shuffle=True)
+        file.create_dataset("t", data=tokens, dtype=STRING, chunks=(9,), compression="lzf")
+    assert_is(ef.read(path), tokens, matrix)
+    assert_is(ef.read(path, limit=13), tokens[:13], matrix[:13])
+    a = ef.load(path, ef.Vocabulary(["t99", "t3", "t4"]))
+    assert bits(a.matrix[2:]) == bits(matrix[[99, 3, 4]])
+    packed = put(tmp_path / "f.h5.gz", gzip.compress(path.read_bytes()))
+    assert_is(ef.read(packed), tokens, matrix)
+    with zipfile.ZipFile(tmp_path / "f.zip", "w") as archive:
+        archive.write(path, "inside.h5")
+    assert_is(ef.read(tmp_path / "f.zip"), tokens, matrix)
+
+
+def test_allennlp(tmp_path: Path) -> None:
+    matrix = table(4, 3)
+    path = make(tmp_path / "f.h5", embedding=matrix)
+    refused(path, r"one dataset of 4 strings is needed.*received none.*tokens=")
+    whole = put(tmp_path / "whole.txt", "a\nb\nc\u00a0c\r\n d ".encode())
+    assert_is(ef.read(path, tokens=str(whole)), ["a", "b", "c\u00a0c", " d "], matrix)
+    without_padding = put(tmp_path / "less.txt", b"a\nb\nc\n")
+    assert_is(ef.read(path, tokens=str(without_padding)), ["@@PADDING@@", "a", "b", "c"], matrix)
+    found = ef.inspect(path, tokens=str(without_padding))
+    assert found.rows == 4
+    assert any("@@PADDING@@" in note for note in found.notes)
+    wrong = put(tmp_path / "wrong.txt", b"a\nb\n")
+    refused(path, "received 2 tokens for 4 rows", tokens=str(wrong))
+    with pytest.raises(FileError, match=r"none\.txt: cannot be read"):
+        ef.read(path, tokens=str(tmp_path / "none.txt"))
+    bad = put(tmp_path / "bad.txt", b"a\nb\n\xff\nd")
+    refused(path, "row 2: tokens must be UTF-8", tokens=str(bad))
+
+
+def test_candidates(tmp_path: Path) -> None:
+    matrix, tokens = table(3, 2), ["a", "b", "c"]
+    two = make(tmp_path / "two.h5", one=matrix, two=matrix * 2, words=tokens)
+    refused(two, r"one 2-D dataset of floats.*member=.*one \[3, 2\] float32, two \[3, 2\]")
+    assert_is(ef.read(two, member="two"), tokens, matrix * 2)
+    assert_is(ef.read(two, member="/one"), tokens, matrix)
+    refused(two, "member must name a 2-D dataset", member="words")
+    refused(two, "member must name a 2-D dataset.*received 'three'", member="three")
+    words = make(tmp_path / "words.h5", v=matrix, t1=tokens, t2=["x", "y", "z"], t3=["w"])
+    refused(words, r"one dataset of 3 strings.*t1 \[3\].*t2 \[3\]")
+    assert_is(ef.read(words, tokens="t2"), ["x", "y", "z"], matrix)
+    assert_is(ef.read(words, tokens="/t1"), tokens, matrix)
+    refused(words, "received 1 tokens for 3 rows", tokens="t3")
+    none = make(tmp_path / "none.h5", numbers=np.arange(5), words=tokens)
+    refused(none, r"one 2-D dataset of floats is needed.*numbers \[5\] int64")
+    refused(make(tmp_path / "empty.h5"), "received none")
+    refused(make(tmp_path / "no.h5", v=matrix[:0], t=np.array([], "S2")), "has no rows|rows|tokens")
+    refused(make(tmp_path / "wide.h5", v=matrix[:, :0], words=tokens), "one 2-D dataset")
+    refused(make(tmp_path / "ints.h5", v=np.ones((3, 2), int), words=tokens), "one 2-D dataset")
+
+
+def test_member_of_a_packed_file(tmp_path: Path) -> None:
+    matrix, tokens = table(3, 2), ["a", "b", "c"]
+    two = make(tmp_path / "two.h5", one=matrix, two=matrix * 2, words=tokens)
+    packed = put(tmp_path / "two.h5.gz", gzip.compress(two.read_bytes()))
+    assert_is(ef.read(packed, member="two"), tokens, matrix * 2)
+
+
+def test_data_in_other_files_is_not_opened(tmp_path: Path) -> None:
+    matrix, tokens = table(3, 2), ["a", "b", "c"]
+    secret = put(tmp_path / "secret", b"root\0pass\0word\0")
+    with h5py.File(tmp_path / "e.h5", "w") as file:
+        file.create_dataset("v", (3, 2), "f4", external=[(str(secret), 0, 24)])
+        file.create_dataset("t", data=tokens, dtype=STRING)
+    refused(tmp_path / "e.h5", "v lies in other files")
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file["v"] = matrix
+        file.create_dataset("t", (3,), "S5", external=[(str(secret), 0, 15)])
+    refused(tmp_path / "t.h5", "t lies in other files")
+    refused(tmp_path / "t.h5", "t lies in other files", tokens="t")
+    make(tmp_path / "real.h5", v=matrix, t=tokens)
+    layout = h5py.VirtualLayout((3, 2), "f4")
+    layout[:] = h5py.VirtualSource(str(tmp_path / "real.h5"), "v", (3, 2))
+    with h5py.File(tmp_path / "virtual.h5", "w") as file:
+        file.create_virtual_dataset("v", layout)
+        file.create_dataset("t", data=tokens, dtype=STRING)
+    refused(tmp_path / "virtual.h5", "lies in other files")
+    with h5py.File(tmp_path / "link.h5", "w") as file:
+        file["v"] = h5py.ExternalLink(str(tmp_path / "real.h5"), "v")
+        file.create_dataset("t", data=tokens, dtype=STRING)
+    refused(tmp_path / "link.h5", "one 2-D dataset of floats is needed")
+
+
+def test_damaged_files(tmp_path: Path) -> None:
+    path = make(tmp_path / "f.h5", v=table(2000, 8), t=[f"t{i}" for i in range(2000)])
+    data = path.read_bytes()
+    for size in (8, 9, 100, 1000, len(data) // 2, len(data) - 1):
+        with pytest.raises(FormatError, match="damaged or cut off|damaged or a filter"):
+            ef.read(put(tmp_path / "cut.h5", data[:size]))
+    with h5py.File(tmp_path / "g.h5", "w") as file:
+        file.create_dataset("v", data=table(2000, 8), chunks=(2000, 8), compression="gzip")
+        file.create_dataset("t", data=[f"t{i}" for i in range(2000)], dtype=STRING)
+        start, size = (lambda c: (c.byte_offset, c.size))(file["v"].id.get_chunk_info(0))
+    data = bytearray((tmp_path / "g.h5").read_bytes())
+    data[start : start + size] = b"\xff" * size
+    refused(put(tmp_path / "bad.h5", data), r"cannot read rows 0 to 2000")
+
+
+def test_written_file(tmp_path: Path) -> None:
+    tokens = [*ODD_TOKENS, "", "New York", " ", "\n"]
+    matrix = table(len(tokens), 3)
+    ef.write(ef.Embeddings(tokens, matrix), tmp_path / "f.h5")
+    with h5py.File(tmp_path / "f.h5") as file:
+        assert list(file) == ["embedding", "tokens"]
+        assert bits(file["embedding"][:]) == bits(matrix)
+        assert file["tokens"].asstr()[:].tolist() == tokens
+    assert_is(ef.read(tmp_path / "f.h5"), tokens, matrix)
+    half = ef.Embeddings(tokens, np.arange(3 * len(tokens), dtype=np.float16).reshape(-1, 3))
+    ef.write(half, tmp_path / "half.h5")
+    assert_is(ef.read(tmp_path / "half.h5", dtype="float16"), tokens, half.matrix)
+
+
+def test_a_token_with_a_nul_is_refused(tmp_path: Path) -> None:
+    e = ef.Embeddings(["a", "b\0c"], table(2, 2))
+    with pytest.raises(FormatError, match="NUL byte.*row 1.*safetensors"):
+        ef.write(e, tmp_path / "f.h5")
+    assert os.listdir(tmp_path) == []
+
+
+def test_repeated_tokens(tmp_path: Path) -> None:
+    path = make(tmp_path / "f.h5", v=table(3, 2), t=["a", "b", "a"])
+    with pytest.warns(UserWarning, match="1 rows repeat"):
+        assert spelled(ef.read(path)) == [b"a", b"b"]
+    with pytest.raises(FormatError, match="row 2: tokens must differ"):
+        ef.read(path, on_duplicate="error")
+    assert spelled(ef.read(path, limit=2)) == [b"a", b"b"]

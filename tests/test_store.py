@@ -1,0 +1,468 @@
+"""The store: every byte of it, and what a broken one can do (nothing)."""
+
+import gzip
+import hashlib
+import itertools
+import json
+import os
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+from hypothesis import given
+from hypothesis import strategies as st
+from samples import ODD_TOKENS, assert_is, bits, put, table
+
+import embedfreeze as ef
+from embedfreeze.errors import EmbedFreezeError, FileError, FormatError, FrozenBytesChanged
+from embedfreeze.formats import store
+
+MIB = 1 << 20
+TOKENS = [*ODD_TOKENS, "", "New York", "nul\0", "\n"]
+
+
+def parts(path: Path) -> tuple[int, dict[str, Any], dict[str, bytes]]:
+    """Header length, header, and the bytes of each tensor."""
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    tensors = {
+        name: data[8 + length + entry["data_offsets"][0] : 8 + length + entry["data_offsets"][1]]
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
+    return length, header, tensors
+
+
+def token_hash(token: bytes) -> int:
+    """The hash "embedfreeze-1", as the store's description gives it."""
+    top = 2**64
+    golden = 0x9E3779B97F4A7C15
+
+    def mix(h: int, word: int) -> int:
+        h = (h ^ word) * golden % top
+        return h ^ h >> 32
+
+    h = mix(0x243F6A8885A308D3, len(token))
+    for at in range(0, len(token), 8):
+        h = mix(h, int.from_bytes(token[at : at + 8].ljust(8, b"\0"), "little"))
+    h = h * 0xBF58476D1CE4E5B9 % top
+    return h ^ h >> 29
+
+
+def digests_of(values: bytes) -> list[bytes]:
+    return [hashlib.sha256(values[i : i + MIB]).digest() for i in range(0, len(values), MIB)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "dim", "dtype"),
+    [(1, 1, "float32"), (30, 7, "float32"), (5000, 77, "float32"), (9000, 59, "float16")],
+)
+def test_every_byte_is_as_described(rows: int, dim: int, dtype: str, tmp_path: Path) -> None:
+    matrix = np.random.default_rng(0).standard_normal((rows, dim)).astype(dtype)
+    tokens = [f"token{i}" for i in range(rows - 1)] + [""]
+    path = tmp_path / "f.safetensors"
+    ef.write(ef.Embeddings(tokens, matrix, "source/of.txt"), path)
+    length, header, tensors = parts(path)
+    metadata = header.pop("__metadata__")
+    encoded = [t.encode() for t in tokens]
+
+    assert list(tensors) == [
+        *("token_offsets", "token_index", "block_digests", "vectors", "token_bytes")
+    ]
+    ends = [header[name]["data_offsets"] for name in tensors]
+    assert ends[0][0] == 0
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(ends))  # no holes
+    assert 8 + length + ends[-1][1] == path.stat().st_size
+    assert (8 + length + header["vectors"]["data_offsets"][0]) % 4096 == 0
+    assert (8 + length) % 8 == 0
+    raw = path.read_bytes()[8 : 8 + length]
+    assert raw.startswith(b"{")
+    assert set(raw[raw.rindex(b"}") + 1 :]) <= {0x20}
+
+    assert tensors["vectors"] == bits(matrix)
+    assert header["vectors"]["shape"] == [rows, dim]
+    assert header["vectors"]["dtype"] == {"float32": "F32", "float16": "F16"}[dtype]
+    assert tensors["token_bytes"] == b"".join(encoded)
+    offsets = np.cumsum([0, *map(len, encoded)]).astype("<i8")
+    assert tensors["token_offsets"] == offsets.tobytes()
+    blocks = digests_of(bits(matrix))
+    assert tensors["block_digests"] == b"".join(blocks)
+    digest = hashlib.sha256(b"".join(blocks)).hexdigest()
+    assert metadata == {
+        "format": "embedfreeze-store",
+        "format_version": "1",
+        "hash": "embedfreeze-1",
+        "digest": digest,
+        "creator": f"embedfreeze {ef.__version__}",
+        "source": "of.txt",
+    }
+    assert ef.read(path).digest == digest
+
+    slots = np.frombuffer(tensors["token_index"], "<i4")
+    assert len(slots) & (len(slots) - 1) == 0
+    assert len(slots) >= 2 * rows
+    for row in range(0, rows, 97):
+        slot = token_hash(encoded[row]) % len(slots)
+        while slots[slot] != row:
+            assert slots[slot] >= 0
+            slot = (slot + 1) % len(slots)
+    assert sorted(slots[slots >= 0]) == list(range(rows))
+
+    loaded = safetensors.numpy.load_file(path)
+    assert bits(loaded["vectors"]) == bits(matrix)
+    with safetensors.safe_open(path, "numpy") as file:
+        assert file.metadata() == metadata
+
+
+def test_golden_bytes(tmp_path: Path) -> None:
+    golden = Path(__file__).parent / "golden" / "store.safetensors"
+    matrix = table(len(TOKENS), 3)
+    e = ef.read(golden)
+    assert_is(e, TOKENS, matrix)
+    assert [e.index(t) for t in TOKENS] == list(range(len(TOKENS)))
+    v = ef.Vocabulary(TOKENS, padding="[PAD]", unknown="king2")
+    assert ef.align(e, v).coverage.found() == len(TOKENS)
+    ef.write(ef.Embeddings(TOKENS, matrix), tmp_path / "new.safetensors")
+    _, new_header, new = parts(tmp_path / "new.safetensors")
+    _, old_header, old = parts(golden)
+    assert new == old
+    new_header["__metadata__"].pop("creator")
+    old_header["__metadata__"].pop("creator")
+    assert new_header == old_header
+
+
+def test_reading_maps_and_watches(tmp_path: Path) -> None:
+    matrix = table(len(TOKENS), 3)
+    path = tmp_path / "f.safetensors"
+    ef.write(ef.Embeddings(TOKENS, matrix), path)
+    e = ef.read(path)
+    assert_is(e, TOKENS, matrix)
+    assert e.sealed is not None
+    assert e.sealed.guarantee == "watched"
+    assert e.matrix.__array_interface__["data"][0] == e.sealed.address
+    assert e.sealed.address % 4096 == 0
+    assert not e.matrix.flags.writeable
+    assert "zzz" not in e
+    copy = ef.read(path, seal="copy")
+    assert copy.sealed is not None
+    assert copy.sealed.guarantee == "sealed"
+    assert_is(copy, TOKENS, matrix)
+    limited = ef.read(path, limit=3)
+    assert_is(limited, TOKENS[:3], matrix[:3])
+    assert "New York" not in limited
+    small = np.arange(6, dtype=np.float32).reshape(2, 3)
+    ef.write(ef.Embeddings(["a", "b"], small), path, overwrite=True)
+    assert_is(ef.read(path, dtype="float16"), ["a", "b"], small.astype(np.float16))
+    assert_is(e, TOKENS, matrix)  # the replaced file stays mapped as it was
+
+
+def test_aligned_tables_come_back_with_their_vocabulary(tmp_path: Path) -> None:
+    e = ef.Embeddings(["king", "queen"], table(2, 3))
+    v = ef.Vocabulary(["queen", "zzz", "King"], splitter=ef.Splitter(lowercase=False))
+    a = ef.align(e, v, oov="hash")
+    path = tmp_path / "a.safetensors"
+    a.save(path)
+    assert json.loads(parts(path)[1]["__metadata__"]["vocabulary"]) == {
+        "padding": "",
+        "unknown": "[UNK]",
+        "padding_id": 0,
+        "unknown_id": 1,
+        "splitter": {
+            "lowercase": False,
+            "delete": ef.Splitter().delete,
+            "separators": ef.Splitter().separators,
+        },
+    }
+    stored = ef.read(path)
+    assert stored.vocabulary == v
+    assert stored.digest == a.digest
+    again = ef.load(path, v)
+    assert again.sealed.guarantee == "watched"  # in place, not copied
+    assert bits(again.matrix) == bits(a.matrix)
+    other = ef.load(path, ef.Vocabulary(["King"]))
+    assert other.sealed.guarantee == "sealed"
+    assert bits(other.matrix[2]) == bits(a.matrix[4])
+    with pytest.raises(FileError, match="exists"):
+        a.save(path)
+    odd = ef.align(e, ef.Vocabulary(["queen"], splitter=str.split))
+    with pytest.raises(EmbedFreezeError, match=r"splitter.*must be an embedfreeze\.Splitter"):
+        odd.save(tmp_path / "odd.safetensors")
+    assert os.listdir(tmp_path) == ["a.safetensors"]
+
+
+def test_more_rows_than_were_expected_move_the_matrix(tmp_path: Path) -> None:
+    """A stream does not say how many rows it has."""
+    tokens = [f"token{i}" for i in range(30_000)]
+    matrix = np.random.default_rng(0).standard_normal((30_000, 2)).astype(np.float32)
+    text = "".join(f"{t} {a!r} {b!r}\n" for t, (a, b) in zip(tokens, matrix.tolist(), strict=True))
+    put(tmp_path / "f.gz", gzip.compress(text.encode(), 1))
+    ef.convert(tmp_path / "f.gz", tmp_path / "f.safetensors")
+    assert_is(ef.read(tmp_path / "f.safetensors"), tokens, matrix)
+    assert bits(safetensors.numpy.load_file(tmp_path / "f.safetensors")["vectors"]) == bits(matrix)
+
+
+@pytest.mark.parametrize("batch", [4, 4 * 7 * 100, MIB])
+def test_blocks_are_hashed_whatever_the_batches(
+    batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix = np.random.default_rng(0).standard_normal((3000, 140)).astype(np.float32)  # 1.6 MiB
+    tokens = [f"t{i}" for i in range(3000)]
+    ef.write(ef.Embeddings(tokens, matrix), tmp_path / "a.safetensors")
+    monkeypatch.setattr(store, "BATCH_BYTES", batch)
+    ef.convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    for name in "ab":
+        blocks = parts(tmp_path / f"{name}.safetensors")[2]["block_digests"]
+        assert blocks == b"".join(digests_of(bits(matrix)))
+
+
+def test_repeated_tokens_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="tokens must differ.*'a'"):
+        ef.write(ef.Embeddings(["a", "b", "a"], table(3, 2)), tmp_path / "f.safetensors")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_packed_store_is_refused(tmp_path: Path) -> None:
+    e = ef.Embeddings(["a"], table(1, 2))
+    for name in ("f.safetensors.gz", "f.safetensors.zip"):
+        with pytest.raises(FileError, match="cannot be compressed"):
+            ef.write(e, tmp_path / name)
+    ef.write(e, tmp_path / "f.safetensors")
+    packed = put(tmp_path / "f.gz", gzip.compress((tmp_path / "f.safetensors").read_bytes()))
+    with pytest.raises(FormatError, match="unpack it first"):
+        ef.read(packed)
+
+
+# ---- broken stores ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("healthy") / "f.safetensors"
+    ef.write(ef.Embeddings(TOKENS, table(len(TOKENS), 3)), path)
+    return path
+
+
+def with_header(path: Path, target: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """The store with another header of the same length."""
+    length, header, _ = parts(path)
+    change(header)
+    text = json.dumps(header).encode().ljust(length)
+    assert len(text) == length
+    data = path.read_bytes()
+    return put(target, data[:8] + text + data[8 + length :])
+
+
+def entry_changes() -> list[Any]:
+    """Each field of each tensor's entry, replaced by each of these."""
+    names = ["token_offsets", "token_index", "block_digests", "vectors", "token_bytes"]
+    replacements = {
+        "dtype": ["F64", "BF16", "I8", None, 5, [], "f32"],
+        "shape": [[], [-1, 3], [-27, -3], [1], [27, 3, 1], [2**62, 4], [1.5], ["3"], None, 7, {}],
+        "data_offsets": [
+            *([0, 0], [-8, 8], [8, 0], [0, 2**63], [1, 2], [0], [], None, "ab", 3),
+            *(["a", "b"], [0.5, 9], [float("inf"), 1], [float("nan"), 1], [[0], [1]], {}),
+        ],
+    }
+    return [
+        pytest.param(name, field, value, id=f"{name}-{field}-{value}")
+        for name in names
+        for field, values in replacements.items()
+        for value in values
+    ]
+
+
+@pytest.mark.parametrize(("name", "field", "value"), entry_changes())
+def test_a_changed_entry(
+    name: str, field: str, value: object, healthy: Path, tmp_path: Path
+) -> None:
+    path = with_header(healthy, tmp_path / "f", lambda h: h[name].__setitem__(field, value))
+    with pytest.raises(FormatError) as caught:
+        ef.read(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda h: h.pop("__metadata__"), "must be a store"),
+        (lambda h: h.__setitem__("__metadata__", []), "must be a store"),
+        (lambda h: h["__metadata__"].pop("format"), "must be a store"),
+        (lambda h: h["__metadata__"].__setitem__("format", "pt"), "must be a store"),
+        (lambda h: h["__metadata__"].__setitem__("format_version", "2"), "version 1"),
+        (lambda h: h["__metadata__"].__setitem__("hash", "other"), "hash embedfreeze-1"),
+        (lambda h: h["__metadata__"].__setitem__("digest", "0" * 64), "recorded digest"),
+        (lambda h: h["__metadata__"].pop("digest"), "recorded digest"),
+        (lambda h: h["__metadata__"].__setitem__("vocabulary", "{"), "vocabulary"),
+        (lambda h: h["__metadata__"].__setitem__("vocabulary", "[]"), "vocabulary"),
+        (lambda h: h["__metadata__"].__setitem__("vocabulary", 7), "vocabulary"),
+        (lambda h: h.pop("vectors"), "tensor vectors"),
+        (lambda h: h.pop("token_bytes"), "tensor token_bytes"),
+        (lambda h: h.__setitem__("vectors", []), "tensor vectors"),
+        (lambda h: h["vectors"].__setitem__("shape", [3, len(TOKENS)]), "tensors of 3 rows"),
+        (lambda h: h["vectors"].__setitem__("shape", [3 * len(TOKENS)]), "vectors must be floats"),
+    ],
+)
+def test_a_changed_header(
+    change: Callable[[dict[str, Any]], object], words: str, healthy: Path, tmp_path: Path
+) -> None:
+    path = with_header(healthy, tmp_path / "f", change)
+    with pytest.raises(FormatError, match=words):
+        ef.read(path)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        struct.pack("<Q", 2**63) + b"{",
+        struct.pack("<Q", 10**8 + 1) + b"{}",
+        struct.pack("<Q", 1000) + b"{}",
+        struct.pack("<Q", 2) + b"{}" + b" " * 90,
+        struct.pack("<Q", 20) + b"{" + b" " * 90,
+        struct.pack("<Q", 90) + b"{\xff" + b" " * 90,
+        struct.pack("<Q", 200_000) + b'{"a":' + b"[" * 200_000,
+        struct.pack("<Q", 9000) + b'{"a":' + b"1" * 9000,
+    ],
+)
+def test_a_header_that_is_none(head: bytes, tmp_path: Path) -> None:
+    for options in ({}, {"format": "store"}):
+        with pytest.raises(FormatError):
+            ef.read(put(tmp_path / "f", head), **options)
+
+
+@pytest.mark.parametrize("more", [8, 64, 4088])
+def test_a_matrix_that_begins_at_no_page(more: int, healthy: Path, tmp_path: Path) -> None:
+    data = healthy.read_bytes()
+    length = parts(healthy)[0]
+    moved = struct.pack("<Q", length + more) + data[8 : 8 + length] + b" " * more
+    path = put(tmp_path / "f", moved + data[8 + length :])
+    with pytest.raises(FormatError, match="at a multiple of 4096"):
+        ef.read(path)
+
+
+def test_another_safetensors_file(tmp_path: Path) -> None:
+    safetensors.numpy.save_file({"w": table(3, 2)}, tmp_path / "f.safetensors")
+    with pytest.raises(FormatError, match="must be a store of this library, received another"):
+        ef.read(tmp_path / "f.safetensors")
+
+
+def test_every_truncation_is_found(healthy: Path, tmp_path: Path) -> None:
+    data = healthy.read_bytes()
+    sizes = {*range(1, 40), *range(40, len(data), 97), *range(len(data) - 40, len(data))}
+    for size in sorted(sizes):
+        with pytest.raises(FormatError):
+            ef.read(put(tmp_path / "f", data[:size]), format="store")
+
+
+def use(path: Path) -> None:
+    """All that can be done with a store."""
+    e = ef.read(path, unicode_errors="backslashreplace")
+    [e.index(t) for t in TOKENS if t in e]
+    list(e.tokens)
+    ef.load(path, ef.Vocabulary(TOKENS[:5], padding=None))
+    ef.inspect(path)
+    ef.read(path, limit=len(TOKENS) - 1, unicode_errors="backslashreplace")
+    ef.convert(path, path.with_name("out.h5"), overwrite=True, unicode_errors="surrogateescape")
+
+
+@given(data=st.data())
+def test_flipped_bytes_never_crash(
+    data: st.DataObject, healthy: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    raw = bytearray(healthy.read_bytes())
+    length, header, _ = parts(healthy)
+    base = 8 + length
+    interesting = [(0, 900)] + [
+        (base + entry["data_offsets"][0], base + entry["data_offsets"][1])
+        for name, entry in header.items()
+        if name != "__metadata__"
+    ]
+    for _ in range(data.draw(st.integers(1, 4))):
+        low, high = data.draw(st.sampled_from(interesting))
+        raw[data.draw(st.integers(low, high - 1))] = data.draw(st.integers(0, 255))
+    path = put(tmp_path_factory.mktemp("flip") / "f", raw)
+    try:
+        use(path)
+    except EmbedFreezeError:
+        return
+    low, high = interesting[4]
+    if raw[low:high] != healthy.read_bytes()[low:high]:
+        with pytest.raises(FrozenBytesChanged, match="block 0"):
+            ef.read(path, seal="copy")
+        sealed = ef.read(path).sealed
+        assert sealed is not None
+        sealed.verify()
+        with pytest.raises(FrozenBytesChanged, match="block 0"):
+            sealed.verify(deep=True)
+
+
+@pytest.mark.parametrize(
+    "offsets",
+    [
+        [0] * 28,
+        [2**62] * 28,
+        [-1] * 28,
+        list(range(28, 0, -1)),
+        [0, -(2**63), 2**63 - 1] + [5] * 25,
+    ],
+)
+def test_offsets_that_lead_elsewhere(offsets: list[int], healthy: Path, tmp_path: Path) -> None:
+    length, header, _ = parts(healthy)
+    n = len(TOKENS) + 1
+    assert n == len(offsets)
+    start = 8 + length + header["token_offsets"]["data_offsets"][0]
+    raw = bytearray(healthy.read_bytes())
+    raw[start : start + 8 * n] = struct.pack(f"<{n}q", *offsets)
+    path = put(tmp_path / "f", raw)
+    e = ef.read(path)
+    assert "king" not in e
+    with pytest.raises(EmbedFreezeError):
+        ef.convert(path, tmp_path / "out.txt")
+    assert sorted(os.listdir(tmp_path)) == ["f"]
+
+
+def test_an_index_without_a_free_slot_ends(healthy: Path, tmp_path: Path) -> None:
+    length, header, tensors = parts(healthy)
+    start = 8 + length + header["token_index"]["data_offsets"][0]
+    for row in (0, 2**31 - 1, -2, -(2**31)):
+        raw = bytearray(healthy.read_bytes())
+        slots = len(tensors["token_index"]) // 4
+        raw[start : start + 4 * slots] = struct.pack("<i", row) * slots
+        e = ef.read(put(tmp_path / "f", raw))
+        assert "zzzz" not in e
+        assert e.tokens.find(["zzzz", "New York"]).tolist() == [-1, -1]
+
+
+def test_an_edit_while_in_use_is_noticed(healthy: Path, tmp_path: Path) -> None:
+    path = put(tmp_path / "f", healthy.read_bytes())
+    e = ef.read(path)
+    assert e.sealed is not None
+    e.sealed.check()
+    raw = path.read_bytes()
+    at = raw.index(bits(table(len(TOKENS), 3))[:24])
+    with open(path, "r+b") as file:
+        file.seek(at + 5)
+        file.write(b"\xaa")
+    with pytest.raises(FrozenBytesChanged, match="block 0"):
+        e.sealed.check()
+
+
+def test_threads_look_up_at_once(healthy: Path) -> None:
+    e = ef.read(healthy)
+    results: list[list[int]] = []
+
+    def look() -> None:
+        results.append([e.index(t) for t in TOKENS * 50])
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [list(range(len(TOKENS))) * 50] * 4
