@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 import stat
@@ -278,23 +279,32 @@ def _exists(name: str) -> FileError:
 
 @contextmanager
 def _unnamed_file(folder: str) -> Iterator[IO[bytes]]:
+    """A file without a name, or where there are none a hidden one, which is its `name`."""
     try:
         fd = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
-        temporary = None
     except (OSError, AttributeError):
-        import tempfile
+        with _hidden_file(folder) as file:
+            yield file
+        return
+    with open(fd, "w+b") as file:
+        yield file
 
-        fd, temporary = tempfile.mkstemp(prefix=".embedfreeze-", dir=folder)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.fchmod(fd, 0o666 & ~umask)
+
+@contextmanager
+def _hidden_file(folder: str) -> Iterator[IO[bytes]]:
+    import tempfile
+
+    fd, name = tempfile.mkstemp(prefix=".embedfreeze-", dir=folder)
+    os.close(fd)
+    umask = os.umask(0)
+    os.umask(umask)
     try:
-        with open(fd, "w+b") as file:
+        os.chmod(name, 0o666 & ~umask)
+        with open(name, "r+b") as file:
             yield file
     finally:
-        if temporary is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
 
 
 def _publish(file: IO[bytes], name: str, overwrite: bool) -> None:
@@ -304,14 +314,10 @@ def _publish(file: IO[bytes], name: str, overwrite: bool) -> None:
     folder, base = os.path.split(os.path.abspath(name))
     folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        if overwrite:
-            beside = f".embedfreeze-{os.urandom(8).hex()}"
-            _link(file, beside, folder_fd)
-            try:
-                os.replace(beside, base, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
-            except OSError:
-                os.unlink(beside, dir_fd=folder_fd)
-                raise
+        if isinstance(file.name, str):
+            _rename(file.name, base, folder_fd, overwrite)
+        elif overwrite:
+            _link_over(file, base, folder_fd)
         else:
             _link(file, base, folder_fd)
         os.fsync(folder_fd)
@@ -325,6 +331,30 @@ def _link(file: IO[bytes], name: str, folder_fd: int) -> None:
     # A directory descriptor makes Python call linkat, which alone follows the link in /proc.
     link = f"/proc/self/fd/{file.fileno()}"
     os.link(link, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd, follow_symlinks=True)
+
+
+def _link_over(file: IO[bytes], name: str, folder_fd: int) -> None:
+    beside = f".embedfreeze-{os.urandom(8).hex()}"
+    _link(file, beside, folder_fd)
+    try:
+        os.replace(beside, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+    except OSError:
+        os.unlink(beside, dir_fd=folder_fd)
+        raise
+
+
+def _rename(hidden: str, name: str, folder_fd: int, overwrite: bool) -> None:
+    """Name a hidden file, also on a file system without hard links, such as FAT."""
+    if not overwrite:
+        try:
+            os.link(hidden, name, dst_dir_fd=folder_fd)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+        if os.access(name, os.F_OK, dir_fd=folder_fd, follow_symlinks=False):
+            raise FileExistsError(name)
+    os.replace(hidden, name, dst_dir_fd=folder_fd)
 
 
 def _pack_gzip(file: IO[bytes], packed: IO[bytes], _: str) -> None:

@@ -180,6 +180,9 @@ def test_the_error_that_is_told_is_that_of_the_source(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="the name must end"):
         ef.convert(tmp_path / "none", tmp_path / "t.unknown")
     source = put(tmp_path / "f.txt", TEXT)
+    bad = put(tmp_path / "bad.txt", TEXT + b"bad\n")
+    with pytest.raises(FileError, match="exists"):  # told before the work, not after it
+        ef.convert(bad, source)
     with pytest.raises(FileError, match="cannot be written") as caught:
         ef.convert(source, tmp_path / "none" / "t.bin")
     assert caught.value.path == str(tmp_path / "none" / "t.bin")

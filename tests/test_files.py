@@ -285,6 +285,23 @@ def test_file_systems_without_unnamed_files(
         assert_is(ef.read(tmp_path / "f.bin"), ["a"], e.matrix)
 
 
+def test_file_systems_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_unnamed_files(monkeypatch)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    first, second = (ef.Embeddings([t], table(1, 2)) for t in "ab")
+    ef.write(first, tmp_path / "f.bin")
+    with pytest.raises(FileError, match="exists"):
+        ef.write(second, tmp_path / "f.bin")
+    assert_is(ef.read(tmp_path / "f.bin"), ["a"], first.matrix)
+    ef.write(second, tmp_path / "f.bin", overwrite=True)
+    assert_is(ef.read(tmp_path / "f.bin"), ["b"], second.matrix)
+    assert os.listdir(tmp_path) == ["f.bin"]
+
+
 def test_links(tmp_path: Path) -> None:
     """A link is replaced like any file; what it points to stays."""
     e = ef.Embeddings(["a"], table(1, 2))
