@@ -247,8 +247,7 @@ class _Filler:
         if self.vocabulary.padding_id is not None:
             unknown[self.vocabulary.padding_id] = False
         _fill_unknown(self.builder.array, self.vocabulary, np.flatnonzero(unknown), oov, seed)
-        sealed = self.builder.seal(path=self.source)
-        return AlignedEmbeddings(sealed, self.vocabulary, coverage, self.source)
+        return AlignedEmbeddings(self.builder.seal(), self.vocabulary, coverage, self.source)
 
 
 def _fill_unknown(

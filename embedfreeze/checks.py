@@ -16,6 +16,7 @@ __all__ = [
     "check_frozen",
     "checked_mode",
     "need_frozen_variables",
+    "step_range",
     "steps_done",
 ]
 
@@ -38,7 +39,14 @@ def need_frozen_variables(model: keras.layers.Layer) -> list[Owned]:
     ------
     FrozenError
         It holds none, so that a check would promise what nobody looked at.
+    TypeError
+        It is nothing that holds variables.
     """
+    if not isinstance(model, keras.layers.Layer | FrozenVariable):
+        raise TypeError(
+            f"only a Keras model or layer or a FrozenVariable can be checked, received "
+            f"{type(model).__name__}: check embeddings with their sealed.verify(deep=...)"
+        )
     found = frozen_variables(model)
     if not found:
         raise FrozenError(
@@ -46,6 +54,11 @@ def need_frozen_variables(model: keras.layers.Layer) -> list[Owned]:
             f"{model.name!r} without one: build it with embedfreeze.FrozenEmbedding(...)"
         )
     return found
+
+
+def step_range(first: int, last: int) -> Steps:
+    """The steps of one execution: a range only if it made several."""
+    return last if first == last else (first, last)
 
 
 def steps_done(optimizer: Any) -> int:
@@ -121,4 +134,4 @@ class CheckedFunction:
 
     def _steps(self, before: int | None) -> Steps:
         done = steps_done(self.model.optimizer)
-        return done if before is None else (before + 1, done)
+        return done if before is None else step_range(before + 1, done)

@@ -1,4 +1,4 @@
-"""FrozenEmbedding: a layer over a frozen table, and how models with one are saved and loaded."""
+"""FrozenEmbedding: a layer over a frozen table, and what a saved model holds of it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from embedfreeze import formats
 from embedfreeze.backend import keras, tf
 from embedfreeze.errors import EmbedFreezeError, FrozenError
 from embedfreeze.locked import THAW, unwrapped
-from embedfreeze.search import find_table, open_table, searching
-from embedfreeze.table import Table, TableRecord
+from embedfreeze.search import find_table, open_table
+from embedfreeze.table import TableRecord
 from embedfreeze.variable import FrozenVariable, frozen_scalar
 from embedfreeze.vocabulary import Vocabulary
 
@@ -23,7 +22,6 @@ __all__ = [
     "FrozenVariable",
     "frozen_scalar",
     "frozen_variables",
-    "load_model",
 ]
 
 _STORED_AS = "table.safetensors"
@@ -234,6 +232,8 @@ class FrozenEmbedding(keras.layers.Layer):  # type: ignore[misc]
         options = dict(config)
         record = TableRecord(**options.pop("table"))
         source = find_table(record, in_files=options["save"] == "reference")
+        if source is not None and source.store_path is None:
+            options["save"] = "embed"  # a table was given that no store holds
         layer: FrozenEmbedding = super().from_config({**options, "source": source or record})
         return layer
 
@@ -269,29 +269,6 @@ class FrozenEmbedding(keras.layers.Layer):  # type: ignore[misc]
     def load_assets(self, dir_path: str | None) -> None:
         """Take the embedded table into sealed memory, unless this process has it."""
         if self.table.table is None and dir_path is not None:
-            path = os.path.join(dir_path, _STORED_AS)
-            self.table.hold(open_table(self.table.record, path, seal="copy"))
-
-
-def load_model(path: str | os.PathLike[str], table: object = None, **options: Any) -> keras.Model:
-    """Load a `.keras` file, and look for the stores of its frozen tables beside it, too.
-
-    Parameters
-    ----------
-    path : path
-        The model.
-    table : path, Embeddings or AlignedEmbeddings, optional
-        The table of every `FrozenEmbedding` in the model.
-    **options
-        Of `keras.saving.load_model`.
-
-    Raises
-    ------
-    FrozenError
-        The table has another digest than the model was saved with, or is not found.
-    """
-    if isinstance(table, str | os.PathLike):
-        table = formats.read(os.fspath(table))
-    given = None if table is None else Table.of(table)
-    with searching(os.path.dirname(os.path.abspath(path)), given):
-        return keras.saving.load_model(path, **options)
+            record, path = self.table.record, os.path.join(dir_path, _STORED_AS)
+            live = find_table(record, in_files=False)  # perhaps taken for another layer
+            self.table.hold(live or open_table(record, path, seal="copy"))

@@ -1,18 +1,20 @@
-"""Text models over a frozen embedding: lookup, pooling, dense layers, and checked training."""
+"""Text models over a frozen embedding: lookup, pooling, dense layers, checked training, loading."""
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from embedfreeze import formats
 from embedfreeze.backend import keras
 from embedfreeze.checks import Check, CheckedFunction, checked_mode
-from embedfreeze.errors import VocabularyError
-
-# load_model stands here too: importing this module registers the classes that a saved model needs.
-from embedfreeze.frozen import FrozenEmbedding, load_model
+from embedfreeze.errors import FileError, VocabularyError
+from embedfreeze.frozen import FrozenEmbedding, frozen_variables
 from embedfreeze.pooling import Pooling, pooling_layer
+from embedfreeze.search import searching
+from embedfreeze.table import Table
 from embedfreeze.textids import TextToIds
 from embedfreeze.vocabulary import Vocabulary
 
@@ -25,7 +27,8 @@ class FrozenModel(keras.Model):  # type: ignore[misc]
 
     `fit` and `train_on_batch` check after each call of the function that Keras runs for a step (or
     for several, under `steps_per_execution`), outside the graph. Steps are numbered from 1 as
-    `model.optimizer.iterations` counts them: over all fits, and on after loading.
+    `model.optimizer.iterations` counts them: over all fits, and on after loading. A model that
+    holds this one as a layer has a `fit` of its own: give that a `FreezeGuard`.
 
     Parameters
     ----------
@@ -142,7 +145,10 @@ def build_model(
         Text inputs, and the splitter can never produce some tokens of the vocabulary.
     """
     if (optimizer is None) != (loss is None) or (metrics is not None and optimizer is None):
-        raise ValueError("a compiled model needs both, optimizer and loss: give both or compile it")
+        raise ValueError(
+            f"a compiled model needs both, optimizer and loss, received optimizer={optimizer!r}, "
+            f"loss={loss!r}: give both, or neither and call compile"
+        )
     if pooling == "flatten" and max_length is None:
         raise ValueError("pooling='flatten' needs texts of a fixed length: give max_length=")
     embedding = FrozenEmbedding(source, name="embedding")
@@ -198,3 +204,39 @@ def _dropped(x: Any, dropout: float, number: int) -> Any:
     if not dropout:
         return x
     return keras.layers.Dropout(dropout, name=f"dropout_{number}")(x)
+
+
+def load_model(path: str | os.PathLike[str], table: object = None, **options: Any) -> keras.Model:
+    """Load a `.keras` file, and look for the stores of its frozen tables beside it, too.
+
+    `keras.saving.load_model` loads it as well, but does not look there, and needs the classes of
+    this library: import `embedfreeze.model` first.
+
+    Parameters
+    ----------
+    path : path
+        The model.
+    table : path, Embeddings or AlignedEmbeddings, optional
+        The table of every `FrozenEmbedding` in the model.
+    **options
+        Of `keras.saving.load_model`.
+
+    Raises
+    ------
+    FileError
+        There is no such file.
+    FrozenError
+        The table has another digest than the model was saved with, or is not found, be it in a
+        store or in the model's own file.
+    """
+    name = os.fspath(path)
+    if "://" not in name and not os.path.exists(name):
+        raise FileError("cannot be read: no such file; give the file of a saved model", path=name)
+    if isinstance(table, str | os.PathLike):
+        table = formats.read(os.fspath(table))
+    given = None if table is None else Table.of(table)
+    with searching(os.path.dirname(os.path.abspath(path)), given):
+        model = keras.saving.load_model(path, **options)
+    for _, variable in frozen_variables(model):
+        variable.check()  # its table may be missing in the file
+    return model

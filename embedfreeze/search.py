@@ -42,6 +42,8 @@ def searching(directory: str, table: Table | None) -> Iterator[None]:
 def find_table(record: TableRecord, *, in_files: bool) -> Table | None:
     """The table of a record: the one given, else one this process holds, else a store.
 
+    What a store should hold is not taken from a table of equal content that no store holds.
+
     Parameters
     ----------
     record : TableRecord
@@ -58,9 +60,9 @@ def find_table(record: TableRecord, *, in_files: bool) -> Table | None:
     if given is not None:
         return _as_recorded(record, given)
     live = live_tables.get(record.key)
-    if live is not None or not in_files:
-        return live
-    return _find_in_files(record)
+    if in_files and (live is None or live.store_path is None):
+        return _find_in_files(record)
+    return live
 
 
 def _find_in_files(record: TableRecord) -> Table:
@@ -90,7 +92,7 @@ def _places(record: TableRecord) -> list[str]:
 def open_table(
     record: TableRecord, path: str, *, seal: Literal["watch", "copy"] = "watch"
 ) -> Table:
-    """The table of a store: watched in place, or a sealed copy compared with its digests.
+    """The table of a store: watched in place, or a sealed copy of one that a model's file holds.
 
     Raises
     ------
@@ -102,6 +104,8 @@ def open_table(
     stored = formats.read(path, seal=seal)
     if stored.sealed is None:
         raise FileError("a table must be a store, received another format", path=path)
+    if seal == "copy":  # of a file that is gone when the model is loaded
+        stored.sealed.path = None
     return _as_recorded(record, Table.of(stored))
 
 
@@ -109,7 +113,8 @@ def _as_recorded(record: TableRecord, table: Table) -> Table:
     """A table of equal content with the vocabulary that the model was saved with."""
     record.refuse_other(table)
     if isinstance(table.embeddings, Embeddings) and record.special is not None:
-        return Table.of(replace(table.embeddings, special=_read_back(record.special)))
+        table = Table.of(replace(table.embeddings, special=_read_back(record.special)))
+        live_tables[record.key] = table  # the model's other layers over it will ask for it, too
     return table
 
 

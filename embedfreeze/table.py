@@ -138,7 +138,7 @@ class Table:
     @property
     def store_path(self) -> str | None:
         """The store that holds the table, if one does."""
-        return self.sealed.path if isinstance(self.embeddings, Embeddings) else None
+        return None if self.embeddings is None else self.sealed.path
 
     @cached_property
     def record(self) -> TableRecord:

@@ -12,6 +12,7 @@ from embedfreeze.checks import (
     check_frozen,
     checked_mode,
     need_frozen_variables,
+    step_range,
     steps_done,
 )
 from embedfreeze.errors import FrozenError
@@ -90,8 +91,7 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]
         check_frozen(self._variables, self._check, lambda: self._steps_before)
 
     def _executed(self) -> Steps:
-        first, last = self._steps_before + self._first, self._steps_before + self._last
-        return last if self.model.steps_per_execution == 1 else (first, last)
+        return step_range(self._steps_before + self._first, self._steps_before + self._last)
 
 
 def train_step(
@@ -112,8 +112,9 @@ def train_step(
     x, y : array or tensor
         One batch; texts as ``tf.constant(texts)``.
     loss : str or callable, optional
-        As for `keras.Model.compile`, or ``loss(y, predicted)``. Default: the loss that the model
-        was compiled with. Losses that layers add are added to it.
+        As for `keras.Model.compile`, so that what the model masks, as padding without pooling, does
+        not count. Default: the loss that the model was compiled with. Losses that layers add are
+        added to it.
     optimizer : keras.optimizers.Optimizer, optional
         Default: the optimizer that the model was compiled with. Give the same one at each step.
     check : {"address", "deep", "off"}
@@ -175,8 +176,21 @@ def _loss(model: keras.Model, x: Any, y: Any, loss: Any) -> tf.Tensor:
         raise ValueError("loss must be given, or the model compiled, received neither")
     if loss is None:
         return model.compute_loss(x=x, y=y, y_pred=predicted, training=True)
-    y = tf.convert_to_tensor(y)
-    if predicted.shape[-1] == 1 and len(y.shape) == len(predicted.shape) - 1:
-        y = y[..., tf.newaxis]  # else a loss function would compare every y with every prediction
-    value = tf.reduce_mean(keras.losses.get(loss)(y, predicted))
-    return tf.add_n([value, *model.losses])
+    chosen = keras.losses.get(loss)
+    if not isinstance(chosen, keras.losses.Loss):
+        chosen = _LossOf(chosen)
+    return tf.add_n([chosen(y, predicted), *model.losses])
+
+
+class _LossOf(keras.losses.Loss):  # type: ignore[misc]
+    """A loss function as `compile` takes it: in full precision, without what is masked."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def call(self, y: Any, predicted: Any) -> Any:
+        single = tf.is_tensor(predicted) and predicted.shape[-1:] == (1,)
+        if single and len(y.shape) == len(predicted.shape) - 1:
+            y = y[..., tf.newaxis]  # else every y would be compared with every prediction
+        return self.function(y, predicted)

@@ -60,8 +60,8 @@ class FrozenVariable(keras.Variable):  # type: ignore[misc]
     def _refuse_unloaded(self, *_: Any, **__: Any) -> NoReturn:
         raise unwrapped(
             FrozenError(
-                f"frozen variable {self.path!r} waits for its table, which is in the model's "
-                ".keras file: load that with embedfreeze.load_model"
+                f"frozen variable {self.path!r} waits for its table, which belongs in the "
+                "model's .keras file: load one that is whole with embedfreeze.load_model"
             )
         )
 
@@ -143,13 +143,16 @@ class FrozenVariable(keras.Variable):  # type: ignore[misc]
         return self.tf_variable.numpy()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return np.asarray(self.numpy(), dtype=dtype)
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __repr__(self) -> str:
         return f"<FrozenVariable path={self.path}, shape={tuple(self.shape)}, dtype={self.dtype}>"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenVariable:
         return self
+
+    def __reduce__(self) -> NoReturn:
+        self.tf_variable.__reduce__()
 
     # ---- writes that are refused
 

@@ -4,6 +4,7 @@ import copy
 import ctypes
 import mmap
 import os
+import pickle
 import subprocess
 import sys
 import timeit
@@ -155,6 +156,15 @@ def test_numpy_is_a_view_that_cannot_be_written(table: AlignedEmbeddings) -> Non
             view[0, 0] = 1
 
 
+def test_numpy_copies_where_it_is_asked_to(table: AlignedEmbeddings) -> None:
+    variable = FrozenVariable(table)
+    copied = np.array(variable)
+    copied[0, 0] = 1
+    assert np.shares_memory(np.asarray(variable), table.matrix)
+    assert np.asarray(variable, dtype=np.float64).dtype == np.float64
+    assert_untouched(table, variable.tf_variable)
+
+
 def test_float16_storage() -> None:
     half = MATRIX.astype(np.float16)
     table = aligned(half)
@@ -222,7 +232,8 @@ REFUSED: dict[str, Callable[[FrozenVariable], Any]] = {
     "scatter_nd_sub": lambda v: v.tf_variable.scatter_nd_sub([[0]], MATRIX[:1]),
     "scatter_nd_max": lambda v: v.tf_variable.scatter_nd_max([[0]], MATRIX[:1]),
     "scatter_nd_min": lambda v: v.tf_variable.scatter_nd_min([[0]], MATRIX[:1]),
-    "pickle": lambda v: v.tf_variable.__reduce__(),
+    "pickle": pickle.dumps,
+    "tf pickle": lambda v: pickle.dumps(v.tf_variable),
 } | {
     f"scatter_{kind}": lambda v, kind=kind: getattr(v.tf_variable, f"scatter_{kind}")(ROWS_0_1)
     for kind in ("add", "div", "max", "min", "mul", "sub", "update")

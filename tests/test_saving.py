@@ -17,10 +17,11 @@ import pytest
 import tensorflow as tf
 
 from embedfreeze import formats
-from embedfreeze.align import AlignedEmbeddings
+from embedfreeze.align import AlignedEmbeddings, align
 from embedfreeze.embeddings import Embeddings
-from embedfreeze.errors import FrozenBytesChanged, FrozenError
-from embedfreeze.frozen import FrozenEmbedding, FrozenVariable, load_model
+from embedfreeze.errors import FileError, FrozenBytesChanged, FrozenError
+from embedfreeze.frozen import FrozenEmbedding, FrozenVariable
+from embedfreeze.model import load_model
 from embedfreeze.sealed import seal_array
 from embedfreeze.table import live_tables
 from embedfreeze.vocabulary import Splitter, Vocabulary
@@ -87,7 +88,8 @@ import numpy as np, keras, tensorflow as tf
 from embedfreeze import formats
 from embedfreeze.align import AlignedEmbeddings
 from embedfreeze.errors import FrozenError
-from embedfreeze.frozen import FrozenEmbedding, load_model
+from embedfreeze.frozen import FrozenEmbedding
+from embedfreeze.model import load_model
 from embedfreeze.sealed import seal_array
 from embedfreeze.vocabulary import Splitter, Vocabulary
 
@@ -286,6 +288,17 @@ def test_a_damaged_embedded_table_is_refused(saved: Saved, tmp_path: Path) -> No
         load_model(tampered)
 
 
+def test_a_missing_embedded_table_is_refused(saved: Saved, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.keras"
+    with zipfile.ZipFile(saved.folder / "embedded.keras") as old, zipfile.ZipFile(cut, "w") as new:
+        for name in old.namelist():
+            if not name.endswith(".safetensors"):
+                new.writestr(name, old.read(name))
+    live_tables.clear()
+    with pytest.raises(FrozenError, match="waits for its table"):
+        load_model(cut)
+
+
 # ---- in the same process
 
 
@@ -320,6 +333,57 @@ def test_a_store_beside_the_model_is_found(tmp_path: Path) -> None:
     loaded = load_model(second / "model.keras")
     assert loaded.predict(X, verbose=0).tobytes() == expected.tobytes()
     assert loaded.get_layer("words").table.sealed.guarantee == "watched"
+
+
+def test_a_table_given_need_not_be_in_a_store(tmp_path: Path) -> None:
+    """It serves a model that refers to a store, and is embedded when that is saved anew."""
+    path = tmp_path / "stored.safetensors"
+    model = network(write_store(path, STORED + 6, words()))
+    model.save(tmp_path / "model.keras")
+    path.unlink()
+    loaded = load_model(tmp_path / "model.keras", table=aligned(STORED + 6))
+    layer = loaded.get_layer("words")
+    assert (layer.save_mode, layer.table.sealed.guarantee) == ("embed", "sealed")
+    assert loaded.predict(X, verbose=0).tobytes() == model.predict(X, verbose=0).tobytes()
+
+
+def test_a_reference_is_to_the_store_even_beside_an_equal_table(tmp_path: Path) -> None:
+    path = tmp_path / "stored.safetensors"
+    network(write_store(path, STORED + 7, words())).save(tmp_path / "model.keras")
+    live_tables.clear()
+    equal = network(aligned(STORED + 7))
+    assert equal.to_json()  # this process now knows the equal table, which no store holds
+    layer = load_model(tmp_path / "model.keras").get_layer("words")
+    assert (layer.save_mode, layer.table.sealed.path) == ("reference", str(path))
+
+
+def test_a_store_aligned_with_its_own_vocabulary_is_referred_to(tmp_path: Path) -> None:
+    path = tmp_path / "stored.safetensors"
+    source = align(write_store(path, STORED + 8, words()), words())
+    assert source.sealed.guarantee == "watched"
+    network(source).save(tmp_path / "model.keras")
+    assert (tmp_path / "model.keras").stat().st_size < STORED.nbytes // 4
+    live_tables.clear()
+    layer = load_model(tmp_path / "model.keras").get_layer("words")
+    assert (layer.save_mode, layer.table.sealed.path) == ("reference", str(path))
+    assert layer.vocabulary == words()
+
+
+def test_layers_over_one_embedded_table_share_it_when_loaded(tmp_path: Path) -> None:
+    source = aligned(STORED + 9)
+    ids = keras.Input((6,), dtype="int32")
+    pairs = [FrozenEmbedding(source, name=name)(ids) for name in ("left", "right")]
+    keras.Model(ids, keras.layers.Subtract()(pairs)).save(tmp_path / "model.keras")
+    live_tables.clear()
+    loaded = load_model(tmp_path / "model.keras")
+    left, right = (loaded.get_layer(name).table for name in ("left", "right"))
+    assert left.sealed is right.sealed is not source.sealed
+    assert (left.digest, left.sealed.path) == (source.digest, None)
+
+
+def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"nothing\.keras.*no such file"):
+        load_model(tmp_path / "nothing.keras")
 
 
 def test_a_store_can_be_embedded(tmp_path: Path) -> None:

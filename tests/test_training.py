@@ -187,6 +187,16 @@ def test_several_steps_an_execution(begins: int, steps: tuple[int, int], guarded
     expect(caught, layer, steps, f"steps {steps[0]} to {steps[1]}")
 
 
+@pytest.mark.parametrize("guarded", [False, True])
+def test_a_lone_step_is_no_range(guarded: bool) -> None:
+    """Executions of an epoch of 10 steps are 1 to 3, 4 to 6, 7 to 9, and 10 alone."""
+    model = (stock if guarded else built)(steps_per_execution=3)
+    guards = [FreezeGuard()] if guarded else []
+    with pytest.raises(FrozenBytesChanged) as caught:
+        fit(model, *guards, before_step(20, lambda: corrupt(model)))
+    expect(caught, "words" if guarded else "embedding", 20, "after step 20")
+
+
 def test_freeze_guard_counts_over_fits_and_datasets() -> None:
     model, guard = stock(), FreezeGuard()
     fit(model, guard, epochs=1)
@@ -325,6 +335,12 @@ def test_verify() -> None:
     expect(caught, "words", None, "row")
 
 
+def test_only_models_layers_and_variables_can_be_checked() -> None:
+    verify(FrozenVariable(source()), deep=True)
+    with pytest.raises(TypeError, match=r"received AlignedEmbeddings: .*sealed\.verify"):
+        verify(source())
+
+
 def test_nothing_frozen_is_an_error() -> None:
     model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
@@ -366,6 +382,44 @@ def test_train_step_uses_what_the_model_was_compiled_with() -> None:
     assert float(first) == float(np.float32(first)) > 0
     assert int(model.optimizer.iterations.numpy()) == 1
     assert first.shape == ()
+
+
+@pytest.mark.parametrize("loss", ["mse", keras.losses.mean_squared_error])
+def test_train_step_leaves_padding_out_as_compile_does(loss: Any) -> None:
+    ids, labels = IDS.copy(), np.random.default_rng(3).normal(size=(*IDS.shape, 1))
+    ids[:, 2:] = VOCABULARY.padding_id
+    model = build_model(source(), pooling=None)
+    model.compile(keras.optimizers.SGD(0.0), "mse")  # a step changes nothing
+    found = train_step(model, ids, labels, loss=loss, optimizer=keras.optimizers.SGD(0.0))
+    assert float(found) == float(train_step(model, ids, labels))
+    without = train_step(model, ids[:, :2], labels[:, :2])
+    assert float(found) == float(without)
+
+
+def test_train_step_computes_the_loss_in_full_precision() -> None:
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = built()
+        found = train_step(model, IDS, LABELS, loss="mse", optimizer=keras.optimizers.SGD(0.0))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert found.dtype == tf.float32
+
+
+def test_train_step_of_a_model_with_several_outputs() -> None:
+    embedded = FrozenEmbedding(source())(entry := keras.Input((5,), dtype="int32"))
+    pooled = MaskedPooling()(embedded)
+    model = keras.Model(entry, [keras.layers.Dense(1)(pooled), keras.layers.Dense(1)(pooled)])
+
+    def loss(y: Any, predicted: list[Any]) -> Any:
+        return (predicted[0] - y) ** 2 + (predicted[1] + y) ** 2
+
+    before = [weight.numpy() for weight in model.trainable_weights]
+    found = train_step(model, IDS, LABELS, loss=loss, optimizer=keras.optimizers.SGD(0.1))
+    assert found.shape == ()
+    assert float(found) > 0
+    for old, new in zip(before, model.trainable_weights, strict=True):
+        assert old.tobytes() != new.numpy().tobytes()
 
 
 def test_train_step_asks_for_what_is_missing() -> None:

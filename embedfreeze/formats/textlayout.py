@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 
 from embedfreeze import _kernel
 
@@ -11,7 +12,7 @@ __all__ = ["DELIMITER", "TextLayout", "detect", "fields_of"]
 
 DELIMITER = ord(" ")
 BOM = b"\xef\xbb\xbf"
-SAMPLE_LINES = 100
+SAMPLE_LINES = 50
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def _claimed_dim(line: bytes, rest: list[bytes], complete: bool) -> int | None:
     return None
 
 
+@lru_cache(maxsize=1)  # the verbs of both text formats ask, one after the other
 def detect(head: bytes, complete: bool) -> TextLayout | None:
     """The layout of a text file, from its first bytes; None if they are no rows of text.
 
