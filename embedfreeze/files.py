@@ -28,6 +28,7 @@ __all__ = [
 PathLike = str | os.PathLike[str]
 Container = Literal["gzip", "zip"]
 HEAD_BYTES = 1 << 20
+KEPT_BYTES = 2 << 30
 _COPY_BYTES = 4 << 20
 
 
@@ -221,8 +222,14 @@ def _damaged(path: str, container: Container | None, error: Exception) -> Format
     )
 
 
-def release_pages(buffer: mmap.mmap, start: int, stop: int) -> None:
-    """Let the kernel take back the pages of a mapped file that a scan is done with."""
+def release_pages(buffer: mmap.mmap, start: int, stop: int, *, again: bool = False) -> None:
+    """Let the kernel take back the pages of a mapped file that a scan is done with.
+
+    Pages that are read `again` are kept where the file is not large: mapping a page takes longer
+    than scanning it.
+    """
+    if again and len(buffer) <= KEPT_BYTES:
+        return
     low = start - start % mmap.PAGESIZE
     if stop > low:
         buffer.madvise(mmap.MADV_DONTNEED, low, stop - low)

@@ -27,6 +27,7 @@ from samples import (
 )
 
 import embedfreeze as ef
+from embedfreeze import files
 from embedfreeze.errors import FileError, FormatError
 from embedfreeze.formats import text
 
@@ -412,7 +413,7 @@ def cut_up(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(text, "WINDOW_BYTES", size)
     monkeypatch.setattr(text, "BATCH_BYTES", size)
     monkeypatch.setattr(text, "STREAM_BYTES", max(size, 64))
-    monkeypatch.setattr(text, "KEPT_BYTES", 0)
+    monkeypatch.setattr(files, "KEPT_BYTES", 0)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 17, 64, 100, 1000])

@@ -32,7 +32,6 @@ SCAN_BYTES = 8 << 20  # of text that one thread scans at a time
 BATCH_BYTES = 32 << 20  # of text in a batch
 STREAM_BYTES = 16 << 20  # of decompressed text in memory
 WINDOW_BYTES = 1 << 30  # of a mapped file whose pieces are on their way at once
-KEPT_BYTES = 512 << 20  # a mapped file up to this size keeps its pages until it is closed
 LONGEST_LINE = 1 << 28
 LINE_CONTENT = re.compile(rb"[^\r\n]")
 Int64 = npt.NDArray[np.int64]
@@ -131,14 +130,9 @@ class _TextReader:
             starts = np.empty((stop - at) // (2 * self.dim) + 16, dtype=np.int64)
             count, at = _kernel.find_lines(window.buffer, at, stop, DELIMITER, *index, starts)
             parts.append(starts[:count].copy())
-        if wanted is None:
-            self.release(window, *piece)
+        if window.mapped:
+            release_pages(window.buffer, *piece, again=True)
         return np.concatenate(parts)
-
-    def release(self, window: _Window, start: int, stop: int) -> None:
-        """Give back the pages of a large mapped file; a smaller one is read again soon."""
-        if window.mapped and len(window.buffer) > KEPT_BYTES:
-            release_pages(window.buffer, start, stop)
 
     def cut(self, window: _Window, limit: int) -> int:
         """Cut a window after `limit` lines; the lines it then has."""
@@ -183,7 +177,6 @@ class _TextReader:
             for low, high in spans(0, len(starts), max(1, BATCH_BYTES // (8 * self.dim))):
                 yield self.parse(reading, window, starts[low:high], self.options.n_threads)
             rows += len(starts)
-            self.release(window, window.start, window.stop)
         declared = self.layout.declared_rows
         if declared is not None and declared != rows and self.options.limit is None:
             reading.warn(
@@ -227,8 +220,8 @@ class _TextReader:
                 values[rows],
                 found[rows],
             )
-            if self.options.wanted is None:
-                self.release(window, int(starts[piece[0]]), int(starts[piece[1] - 1]))
+            if window.mapped and self.options.wanted is None:
+                release_pages(window.buffer, int(starts[piece[0]]), int(starts[piece[1] - 1]))
             return bad
 
         consumed = int(starts[-1]) if window.mapped else self.source.position

@@ -86,7 +86,8 @@ class _BinaryReader:
             parts.append(found[:written].copy())
             walked += count
             if buffer is self.source.buffer:
-                release_pages(self.source.buffer, at, end)
+                again = self.options.wanted is None
+                release_pages(self.source.buffer, at, end, again=again)
             if not count:
                 break
             at = end
@@ -182,20 +183,19 @@ class _BinaryReader:
         matrix = reading.allocate(n, self.dim, reading.dtype)
         values = matrix if matrix.dtype == np.float32 else np.empty((n, self.dim), np.float32)
         pieces = spans(0, n, max(256, -(-n // self.options.n_threads)))
-        thread_map(
-            lambda piece: _kernel.copy_rows(
-                walk.buffer, found[slice(*piece)], values[slice(*piece)]
-            ),
-            pieces,
-            self.options.n_threads,
-        )
+        mapped = walk.buffer is self.source.buffer
+
+        def work(piece: tuple[int, int]) -> None:
+            rows = found[slice(*piece)]
+            _kernel.copy_rows(walk.buffer, rows, values[slice(*piece)])
+            if mapped:
+                release_pages(walk.buffer, int(rows[0, 0]), int(rows[-1, 0]))
+
+        thread_map(work, pieces, self.options.n_threads)
         if matrix.dtype != values.dtype:
             matrix[:] = values
         tokens = Tokens.from_spans(walk.buffer, found, self.options.unicode_errors)
         last = walk.offset + int(found[-1].sum()) + 1 + self.row_bytes
-        mapped = walk.buffer is self.source.buffer
-        if mapped:
-            release_pages(walk.buffer, int(found[0, 0]), last)
 
         def place(row: int) -> Place:
             return {"offset": walk.offset + int(found[row, 0])}
