@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -25,19 +26,28 @@ def thread_count(threads: int | None = None) -> int:
 
 def thread_map(work: Callable[[T], R], items: Iterable[T], threads: int) -> list[R]:
     """Results of `work` in the order of `items`; one thread or one item starts no pool."""
-    return list(thread_imap(work, items, threads))
+    items = list(items)
+    return list(thread_imap(work, items, min(threads, max(1, len(items)))))
 
 
 def thread_imap(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """Results of `work` in the order of `items`, each as soon as it and those before are there."""
-    items = list(items)
-    if threads == 1 or len(items) < 2:
+    """Results of `work` in the order of `items`, while later ones are worked on.
+
+    Items are taken as they are needed: no more than one a thread, and one, are on their way.
+    """
+    if threads == 1:
         yield from map(work, items)
         return
-    from concurrent.futures import ThreadPoolExecutor  # brings logging, which takes a while
+    from concurrent.futures import Future, ThreadPoolExecutor  # brings logging: takes a while
 
-    with ThreadPoolExecutor(min(threads, len(items))) as pool:
-        yield from pool.map(work, items)
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def spans(start: int, stop: int, size: int) -> list[tuple[int, int]]:

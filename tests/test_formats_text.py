@@ -410,7 +410,6 @@ def test_half_precision(tmp_path: Path) -> None:
 
 def cut_up(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(text, "SCAN_BYTES", size)
-    monkeypatch.setattr(text, "WINDOW_BYTES", size)
     monkeypatch.setattr(text, "BATCH_BYTES", size)
     monkeypatch.setattr(text, "STREAM_BYTES", max(size, 64))
     monkeypatch.setattr(files, "KEPT_BYTES", 0)

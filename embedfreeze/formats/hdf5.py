@@ -25,6 +25,7 @@ __all__ = ["HDF5"]
 MAGIC = b"\x89HDF\r\n\x1a\n"
 BATCH_BYTES = 16 << 20
 CHUNK_BYTES = 1 << 20
+TOKEN_ROWS = 1 << 16
 ALLENNLP_PADDING = b"@@PADDING@@"
 
 
@@ -95,8 +96,13 @@ def _own(source: Source, dataset: Any) -> Any:
 
 def _dataset_tokens(source: Source, dataset: Any, options: ReadOptions) -> Tokens:
     dataset = _own(source, dataset)
-    encoded = [bytes(token) for token in dataset[:].tolist()]
-    return Tokens.from_bytes(encoded, options.unicode_errors)
+    blob, sizes = bytearray(), [np.zeros(1, np.int64)]
+    for low, high in spans(0, len(dataset), TOKEN_ROWS):  # as Python objects they take much memory
+        encoded = dataset[low:high].tolist()
+        blob += b"".join(encoded)
+        sizes.append(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+    offsets = np.cumsum(np.concatenate(sizes))
+    return Tokens(blob, offsets, unicode_errors=options.unicode_errors)
 
 
 def _side_file_tokens(path: str, rows: int, options: ReadOptions, reading: Reading) -> Tokens:

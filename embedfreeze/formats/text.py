@@ -29,9 +29,8 @@ from embedfreeze.tokens import Tokens
 __all__ = ["read_text"]
 
 SCAN_BYTES = 8 << 20  # of text that one thread scans at a time
-BATCH_BYTES = 32 << 20  # of text in a batch
+BATCH_BYTES = 8 << 20  # of text in a batch
 STREAM_BYTES = 16 << 20  # of decompressed text in memory
-WINDOW_BYTES = 1 << 30  # of a mapped file whose pieces are on their way at once
 LONGEST_LINE = 1 << 28
 LINE_CONTENT = re.compile(rb"[^\r\n]")
 Int64 = npt.NDArray[np.int64]
@@ -49,6 +48,11 @@ class _Window:
     end: int | None  # of the file in the buffer, if it is there
     mapped: bool
 
+    @classmethod
+    def of_mapped(cls, buffer: mmap.mmap, layout: TextLayout) -> _Window:
+        start, stop = layout.start, len(buffer)
+        return cls(buffer, start, stop, layout.first_line, start, stop, True)
+
     def is_end(self, at: int) -> bool:
         """Does nothing but line ends follow in the file?"""
         return self.end is not None and LINE_CONTENT.search(self.buffer, at, self.end) is None
@@ -59,15 +63,6 @@ class _Window:
     def line(self, at: int) -> bytes:
         end = self.buffer.find(b"\n", at, self.stop)
         return bytes(self.buffer[at : self.stop if end < 0 else end])
-
-
-def _mapped_windows(buffer: mmap.mmap, layout: TextLayout, size: int) -> Iterator[_Window]:
-    start, first_line = layout.start, layout.first_line
-    while start < len(buffer):
-        end = buffer.find(b"\n", min(start + size, len(buffer)) - 1)
-        stop = len(buffer) if end < 0 else end + 1
-        yield _Window(buffer, start, stop, first_line, layout.start, len(buffer), True)
-        start = stop
 
 
 def _streamed_windows(source: Source, layout: TextLayout) -> Iterator[_Window]:
@@ -113,6 +108,16 @@ def _pieces(window: _Window) -> list[tuple[int, int]]:
     return [(low, high) for low, high in itertools.pairwise(cuts) if low < high]
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Lines to parse, and where to."""
+
+    window: _Window
+    starts: Int64
+    matrix: npt.NDArray[Any]
+    position: int  # of the source, when they were found
+
+
 class _TextReader:
     def __init__(self, source: Source, options: ReadOptions, layout: TextLayout) -> None:
         self.source = source
@@ -149,8 +154,7 @@ class _TextReader:
         buffer = self.source.buffer
         if buffer is None:
             return _streamed_windows(self.source, self.layout)
-        size = len(buffer) if self.options.wanted is None else WINDOW_BYTES
-        return _mapped_windows(buffer, self.layout, size)
+        return iter([_Window.of_mapped(buffer, self.layout)])
 
     def limited_windows(self) -> Iterator[_Window]:
         """Windows up to the limit of lines."""
@@ -174,8 +178,8 @@ class _TextReader:
         """Parse all lines; then hold the header to what it says."""
         rows = 0
         for window, starts in scans:
-            for low, high in spans(0, len(starts), max(1, BATCH_BYTES // (8 * self.dim))):
-                yield self.parse(reading, window, starts[low:high], self.options.n_threads)
+            parts = self.parts(reading, window, starts)
+            yield from thread_imap(self.parse, parts, self.options.n_threads)
             rows += len(starts)
         declared = self.layout.declared_rows
         if declared is not None and declared != rows and self.options.limit is None:
@@ -185,48 +189,45 @@ class _TextReader:
                 + ("the file may be cut off" if rows < declared else "the header is wrong"),
             )
 
+    def parts(self, reading: Reading, window: _Window, starts: Int64) -> Iterator[_Part]:
+        """Lines of a window in portions, each with the memory for its values."""
+        for low, high in spans(0, len(starts), max(1, BATCH_BYTES // (8 * self.dim))):
+            matrix = reading.allocate(high - low, self.dim, reading.dtype)
+            yield _Part(window, starts[low:high], matrix, self.source.position)
+
     def wanted_batches(self, reading: Reading) -> Iterator[Batch]:
         """Find and parse the wanted lines, piece by piece while they are in the cache."""
 
-        def work(window: _Window, piece: tuple[int, int]) -> Batch | None:
-            starts = self.find_lines(window, piece, self.first_words)
+        def work(piece: tuple[_Window, tuple[int, int]]) -> Batch | None:
+            window, place = piece
+            starts = self.find_lines(window, place, self.first_words)
             starts = _without_blank_end(window, starts)
-            batch = self.parse(reading, window, starts, 1) if len(starts) else None
+            matrix = reading.allocate(len(starts), self.dim, reading.dtype)
+            part = _Part(window, starts, matrix, self.source.position)
+            batch = self.parse(part) if len(starts) else None
             if window.mapped:
-                release_pages(window.buffer, *piece)
+                release_pages(window.buffer, *place)
             return batch
 
-        for window in self.limited_windows():
-            find = functools.partial(work, window)
-            for batch in thread_imap(find, _pieces(window), self.options.n_threads):
-                if batch is not None:
-                    yield batch
+        pieces = ((w, piece) for w in self.limited_windows() for piece in _pieces(w))
+        for batch in thread_imap(work, pieces, self.options.n_threads):
+            if batch is not None:
+                yield batch
 
-    def parse(self, reading: Reading, window: _Window, starts: Int64, threads: int) -> Batch:
+    def parse(self, part: _Part) -> Batch:
         """The rows that begin at starts."""
+        window, starts, matrix = part.window, part.starts, part.matrix
         n = len(starts)
-        matrix = reading.allocate(n, self.dim, reading.dtype)
         values = matrix if matrix.dtype == np.float32 else np.empty((n, self.dim), np.float32)
         found = np.empty((n, 2), dtype=np.int64)
-
-        def work(piece: tuple[int, int]) -> int:
-            rows = slice(*piece)
-            bad = _kernel.parse_rows(
-                window.buffer,
-                window.stop,
-                DELIMITER,
-                self.dim,
-                starts[rows],
-                values[rows],
-                found[rows],
-            )
-            if window.mapped and self.options.wanted is None:
-                release_pages(window.buffer, int(starts[piece[0]]), int(starts[piece[1] - 1]))
-            return bad
-
-        consumed = int(starts[-1]) if window.mapped else self.source.position
+        bad = _kernel.parse_rows(
+            window.buffer, window.stop, DELIMITER, self.dim, starts, values, found
+        )
+        consumed = int(starts[-1]) if window.mapped else part.position
+        if window.mapped and self.options.wanted is None:
+            release_pages(window.buffer, int(starts[0]), int(starts[-1]))
         skipped = np.empty(0, np.int64)
-        if any(thread_map(work, spans(0, n, max(64, -(-n // (2 * threads)))), threads)):
+        if bad:
             good, skipped = self.good_rows(window, starts, found)
             values[: len(good)] = values[good]
             values, starts, found = values[: len(good)], starts[good], found[good]

@@ -95,20 +95,23 @@ class _Collector:
             self._whole = np.empty((reading.rows, reading.dim), reading.dtype)
         self._parts: list[npt.NDArray[Any]] = []
         self._duplicates = Duplicates(path, options, reading.rows)
-        self._used = 0
+        self._given = self._used = 0
         self._unicode_errors = options.unicode_errors
 
     def allocate(self, rows: int, dim: int, dtype: str) -> npt.NDArray[Any]:
         if self._whole is None:
             return np.empty((rows, dim), dtype)
-        return self._whole[self._used : self._used + rows]
+        self._given += rows
+        return self._whole[self._given - rows : self._given]
 
     def add(self, batch: Batch) -> None:
         n = len(batch.tokens)
         if self._whole is None:
             self._parts.append(batch.matrix)
-        elif not np.shares_memory(batch.matrix, self._whole[self._used : self._used + n]):
-            self._whole[self._used : self._used + n] = batch.matrix
+        else:
+            target = self._whole[self._used : self._used + n]
+            if batch.matrix.ctypes.data != target.ctypes.data:  # bad rows before it were left out
+                target[:] = batch.matrix
         self._duplicates.add(batch)
         self._used += n
 
