@@ -6,7 +6,6 @@ digits, about 300 MB. Sizes can be scaled for a quick look.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -75,12 +74,3 @@ def vocabulary(of: Path) -> Path:
         rows = np.random.default_rng(3).permutation(len(known))[:VOCABULARY]
         path.write_text("".join(f"{known[int(row)]}\n" for row in rows), encoding="utf-8")
     return path
-
-
-def warm(path: Path) -> None:
-    """Bring a file into the page cache."""
-    with open(path, "rb", buffering=0) as file:
-        block = bytearray(1 << 24)
-        while file.readinto(block):
-            pass
-        os.fsync(file.fileno())

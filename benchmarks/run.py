@@ -43,7 +43,6 @@ def run_case(case: str, contenders: dict[str, list[str]], repeats: int) -> Runs:
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
     for number in range(repeats):
         for name, arguments in contenders.items():
-            inputs.warm(Path(arguments[0]))
             found[name].append(run_once(case, name, *arguments))
             print(f"{case:18} {name:12} {number + 1}: {found[name][-1]['seconds']:.4f} s")
     return {name: median_of(runs) for name, runs in found.items()}
