@@ -1,10 +1,14 @@
 """Threads: results in order, the parts of a range, how many threads."""
 
+import gc
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
+import embedfreeze as ef
+from embedfreeze.formats import ReadOptions, open_reading
 from embedfreeze.threads import spans, thread_count, thread_map
 
 
@@ -51,3 +55,23 @@ def test_thread_count() -> None:
     for wrong in (0, -1):
         with pytest.raises(ValueError, match=f"at least 1, received {wrong}"):
             thread_count(wrong)
+
+
+def test_no_thread_outlives_its_source(tmp_path: Path) -> None:
+    """Batches that nobody took to the end are closed with the file, not by the collector."""
+    path = tmp_path / "f.txt"
+    path.write_bytes(b"".join(b"t%d 1.5 2.5\n" % i for i in range(300_000)))
+    gc.disable()
+    try:
+        ef.inspect(path)
+        source, _, reading = open_reading(path, ReadOptions(threads=2))
+        with source:
+            next(reading.batches)
+            assert pool_threads()
+        assert not pool_threads()
+    finally:
+        gc.enable()
+
+
+def pool_threads() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name.startswith("ThreadPoolExecutor")]

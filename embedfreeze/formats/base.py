@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, Literal
 
@@ -172,6 +172,12 @@ class Reading:
     notes: list[str] = field(default_factory=list)
     skipped: int = 0
     first_skipped: Place | None = None
+
+    def close(self) -> None:
+        """End the batches here and now: left to the garbage collector, their threads might be
+        joined from inside of another thread's start, which never ends."""
+        if isinstance(self.batches, Generator):
+            self.batches.close()
 
     def counted(self) -> Iterator[Batch]:
         """The batches, while what they skip is added up."""

@@ -79,7 +79,9 @@ def open_reading(
                 f"a {found.name} file: leave it out",
                 path=source.name,
             )
-        return source, found, found.read(source, options)
+        reading = found.read(source, options)
+        source.resources.callback(reading.close)
+        return source, found, reading
     except BaseException:
         source.close()
         raise
