@@ -238,7 +238,8 @@ class TokensBuilder:
         self._offsets[first + 1 : last + 1] = tokens.offsets[1:] + start
         self._n = last
         if slot_count(last) > len(self._slots):
-            self._slots = np.full(slot_count(2 * last), -1, dtype=np.int32)
+            del self._slots  # it is made anew: the old one need not stay beside it
+            self._slots = np.full(slot_count(last), -1, dtype=np.int32)
             self._insert(0, first)
         return self._insert(first, last)
 
