@@ -9,8 +9,9 @@ from embedfreeze.convert import Conversion, convert
 from embedfreeze.coverage import Coverage
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.formats import Inspection, inspect, read, write
+from embedfreeze.splitters import Splitter
 from embedfreeze.tokens import Tokens
-from embedfreeze.vocabulary import Splitter, Vocabulary
+from embedfreeze.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from embedfreeze.frozen import FrozenEmbedding

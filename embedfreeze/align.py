@@ -18,9 +18,10 @@ from embedfreeze.errors import FormatError, VocabularyError
 from embedfreeze.files import PathLike
 from embedfreeze.formats import Batch, ReadOptions, open_reading, tracked, warn_of_skipped, write
 from embedfreeze.sealed import SealedMatrix, SealedMatrixBuilder
+from embedfreeze.splitters import Splitter
 from embedfreeze.threads import spans, thread_map
 from embedfreeze.tokens import Tokens
-from embedfreeze.vocabulary import Splitter, Vocabulary
+from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["AlignedEmbeddings", "align", "load"]
 

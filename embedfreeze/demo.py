@@ -20,8 +20,9 @@ from embedfreeze.align import AlignedEmbeddings, load
 from embedfreeze.backend import keras
 from embedfreeze.errors import FileError
 from embedfreeze.model import FrozenModel, build_model, load_model
+from embedfreeze.splitters import Splitter
 from embedfreeze.training import verify
-from embedfreeze.vocabulary import Splitter, Vocabulary
+from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["classify", "run"]
 

@@ -34,7 +34,7 @@ class Embeddings:
     sealed : SealedMatrix, optional
         The memory that holds the matrix, where that is a mapped store.
     special : dict, optional
-        Padding, unknown and splitter of the vocabulary that a store was saved with.
+        The settings of the vocabulary that a store was saved with.
 
     Raises
     ------
@@ -87,7 +87,9 @@ class Embeddings:
     @cached_property
     def vocabulary(self) -> Vocabulary | None:
         """The vocabulary whose ids are the rows, where a store was saved with one."""
-        return None if self.special is None else Vocabulary(self.tokens, **self.special)
+        if self.special is None:
+            return None
+        return Vocabulary.from_settings(self.tokens, self.special)
 
     def __len__(self) -> int:
         return len(self.tokens)

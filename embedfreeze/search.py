@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from embedfreeze import formats
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import EmbedFreezeError, FileError, FrozenError
 from embedfreeze.table import Table, TableRecord, live_tables
-from embedfreeze.vocabulary import Splitter
 
 __all__ = ["find_table", "open_table", "searching"]
 
@@ -113,18 +112,6 @@ def _as_recorded(record: TableRecord, table: Table) -> Table:
     """A table of equal content with the vocabulary that the model was saved with."""
     record.refuse_other(table)
     if isinstance(table.embeddings, Embeddings) and record.special is not None:
-        table = Table.of(replace(table.embeddings, special=_read_back(record.special)))
+        table = Table.of(replace(table.embeddings, special=record.special))
         live_tables[record.key] = table  # the model's other layers over it will ask for it, too
     return table
-
-
-def _read_back(special: dict[str, Any]) -> dict[str, Any]:
-    splitter = special["splitter"]
-    return {**special, "splitter": _lost_splitter if splitter is None else Splitter(**splitter)}
-
-
-def _lost_splitter(text: str) -> list[str]:
-    raise FrozenError(
-        "this vocabulary was saved without its splitter, a callable that cannot be written down: "
-        f"split texts yourself and look tokens up with vocabulary.index, received {text!r}"
-    )

@@ -20,7 +20,7 @@ from embedfreeze.errors import FrozenError
 from embedfreeze.sealed import SealedMatrix
 from embedfreeze.threads import spans
 from embedfreeze.tokens import Tokens
-from embedfreeze.vocabulary import Splitter, Vocabulary
+from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["Table", "TableRecord", "first_difference", "live_tables"]
 
@@ -120,10 +120,7 @@ class Table:
         """All of the vocabulary but its tokens, of which a store may have millions."""
         if isinstance(self.embeddings, Embeddings):
             return self.embeddings.special
-        vocabulary = self.vocabulary
-        if vocabulary is None:
-            return None
-        return {name: getattr(vocabulary, name) for name in ("padding", "unknown", "splitter")}
+        return None if self.vocabulary is None else self.vocabulary.settings()
 
     @cached_property
     def padding_id(self) -> int | None:
@@ -152,7 +149,7 @@ class Table:
             path=path,
             absolute_path=None if path is None else os.path.abspath(path),
             padding_id=self.padding_id,
-            special=None if self._special is None else _written_down(self._special),
+            special=self._special,
         )
         live_tables[record.key] = self
         return record
@@ -213,12 +210,6 @@ class TableRecord:
                 f"matrix with other tokens (digest {found.tokens_digest}): give the table that "
                 "the model was saved with"
             )
-
-
-def _written_down(special: dict[str, Any]) -> dict[str, Any]:
-    """Ready for JSON; a splitter that is a callable cannot be written down."""
-    splitter = special["splitter"]
-    return {**special, "splitter": asdict(splitter) if isinstance(splitter, Splitter) else None}
 
 
 def _tokens(embeddings: Embeddings | AlignedEmbeddings) -> Tokens:

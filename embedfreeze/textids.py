@@ -9,7 +9,8 @@ from typing import Any
 
 from embedfreeze.backend import keras, tf
 from embedfreeze.errors import VocabularyError
-from embedfreeze.vocabulary import Splitter, Vocabulary
+from embedfreeze.splitters import Splitter
+from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["TextToIds"]
 

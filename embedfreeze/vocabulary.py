@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -16,74 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from embedfreeze.errors import FileError, FormatError, UnknownTokenError, VocabularyError
+from embedfreeze.splitters import (
+    DEFAULT_SPLITTER,
+    SplitterLike,
+    splitter_config,
+    splitter_from_config,
+)
 
-__all__ = ["PUNCTUATION", "WHITE_SPACE", "Splitter", "Vocabulary", "read_lines"]
-
-# What Keras' "lower_and_strip_punctuation" deletes, and what str.split() splits at. Both are
-# written out because \s and \w mean other characters to Python than to TensorFlow's RE2.
-PUNCTUATION = r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']"""
-WHITE_SPACE = "[\t-\r\x1c-\x20\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
-
-
-@dataclass(frozen=True)
-class Splitter:
-    r"""How a text becomes tokens, in Python and inside a TensorFlow graph alike.
-
-    Parameters
-    ----------
-    lowercase : bool
-        Lower-case the text first (Unicode, as `str.lower`).
-    delete : str or None
-        Regular expression of what is deleted next. The default is the punctuation that Keras'
-        `TextVectorization` strips.
-    separators : str
-        Regular expression of what stands between tokens. The default is Unicode white space.
-
-    Notes
-    -----
-    Expressions are Python's `re` with the ASCII flag, so that ``\w`` and ``\s`` mean what they
-    mean to RE2, which TensorFlow uses.
-
-    Examples
-    --------
-    >>> Splitter()("Good case, Excellent value.")
-    ['good', 'case', 'excellent', 'value']
-    >>> Splitter(delete=None, separators="[^a-z0-9']+")("Don't, please!")
-    ["don't", 'please']
-    """
-
-    lowercase: bool = True
-    delete: str | None = PUNCTUATION
-    separators: str = WHITE_SPACE
-
-    def __post_init__(self) -> None:
-        for name in ("delete", "separators"):
-            pattern = getattr(self, name)
-            if pattern is None:
-                continue
-            try:
-                re.compile(pattern, re.ASCII)
-            except re.error as error:
-                raise VocabularyError(
-                    f"{name} must be a regular expression, received {pattern!r}: {error}"
-                ) from error
-
-    @cached_property
-    def _patterns(self) -> tuple[re.Pattern[str] | None, re.Pattern[str]]:
-        delete = None if self.delete is None else re.compile(self.delete, re.ASCII)
-        return delete, re.compile(self.separators, re.ASCII)
-
-    def __call__(self, text: str) -> list[str]:
-        """The tokens of one text, never empty ones."""
-        delete, separators = self._patterns
-        if self.lowercase:
-            text = text.lower()
-        if delete is not None:
-            text = delete.sub("", text)
-        return [token for token in separators.sub("\0", text).split("\0") if token]
-
-
-SplitterLike = Callable[[str], list[str]]
+__all__ = ["Vocabulary", "read_lines"]
 
 
 class Vocabulary:
@@ -95,8 +33,13 @@ class Vocabulary:
         In id order, without the special tokens, which come before them; a list that already
         begins with the special tokens (as Keras' `get_vocabulary` gives it) is taken as it is.
     padding, unknown : str or None
-        The special tokens. Padding has id 0 and unknown the id after it, as in Keras'
+        Special tokens. Padding has id 0 and unknown the id after it, as in Keras'
         `TextVectorization`; None leaves one out.
+    special : iterable of str
+        Further special tokens, with the ids after those two. Special tokens are not looked up in
+        embedding files: `load` has policies for their rows.
+    special_first : bool
+        False says that the special tokens stand among `tokens` already, with any ids.
     splitter : Splitter or callable
         Cuts a text into tokens, for `encode`.
     counts : mapping of str to int, optional
@@ -122,21 +65,29 @@ class Vocabulary:
         *,
         padding: str | None = "",
         unknown: str | None = "[UNK]",
-        splitter: SplitterLike = Splitter(),
+        special: Iterable[str] = (),
+        special_first: bool = True,
+        splitter: SplitterLike = DEFAULT_SPLITTER,
         counts: Mapping[str, int] | None = None,
     ) -> None:
-        special = [token for token in (padding, unknown) if token is not None]
-        listed = list(tokens)
-        if listed[: len(special)] == special:
-            listed = listed[len(special) :]
-        self.tokens: tuple[str, ...] = (*special, *listed)
         self.padding = padding
         self.unknown = unknown
+        self.special = tuple(special)
         self.splitter = splitter
         self.counts = None if counts is None else dict(counts)
+        named, listed = self.special_tokens, list(tokens)
+        if special_first and tuple(listed[: len(named)]) != named:
+            listed = [*named, *listed]
+        self.tokens: tuple[str, ...] = tuple(listed)
         self._ids = {token: i for i, token in enumerate(self.tokens)}
         if len(self._ids) != len(self.tokens):
-            self._refuse_duplicates(len(special))
+            self._refuse_duplicates(len(named) if special_first else 0)
+        for token in named:
+            if token not in self._ids:
+                raise VocabularyError(
+                    f"with special_first=False the tokens must hold the special tokens, received "
+                    f"none that is {token!r}: name others with padding=, unknown= and special="
+                )
 
     def _refuse_duplicates(self, n_special: int) -> None:
         first: dict[str, int] = {}
@@ -145,7 +96,7 @@ class Vocabulary:
                 if first[token] < n_special:
                     raise VocabularyError(
                         f"the special token {token!r} (id {first[token]}) is also an ordinary "
-                        f"token (id {i}): rename one with padding= or unknown="
+                        f"token (id {i}): rename one with padding=, unknown= or special="
                     )
                 raise VocabularyError(
                     f"tokens must differ, received {token!r} as id {first[token]} and as id {i}"
@@ -174,7 +125,11 @@ class Vocabulary:
         **options
             As for `Vocabulary`.
         """
-        special = {options.get("padding", ""), options.get("unknown", "[UNK]")}
+        special = {
+            options.get("padding", ""),
+            options.get("unknown", "[UNK]"),
+            *options.get("special", ()),
+        }
         kept = [
             (token, count)
             for token, count in counts.items()
@@ -188,7 +143,7 @@ class Vocabulary:
         cls,
         texts: Iterable[str],
         *,
-        splitter: SplitterLike = Splitter(),
+        splitter: SplitterLike = DEFAULT_SPLITTER,
         **options: Any,
     ) -> Vocabulary:
         """Count the tokens of texts; the options are those of `from_counts`."""
@@ -235,9 +190,15 @@ class Vocabulary:
         return None if self.unknown is None else self._ids[self.unknown]
 
     @property
+    def special_tokens(self) -> tuple[str, ...]:
+        """The special tokens: padding, unknown, further ones."""
+        named = (self.padding, self.unknown, *self.special)
+        return tuple(token for token in named if token is not None)
+
+    @property
     def special_ids(self) -> tuple[int, ...]:
-        """Ids of the special tokens."""
-        return tuple(i for i in (self.padding_id, self.unknown_id) if i is not None)
+        """Ids of the special tokens, in the order of `special_tokens`."""
+        return tuple(self._ids[token] for token in self.special_tokens)
 
     @cached_property
     def digest(self) -> str:
@@ -330,8 +291,35 @@ class Vocabulary:
 
     def unreachable(self) -> list[str]:
         """Ordinary tokens that the splitter can never produce, so that no text finds them."""
-        special = {self.padding, self.unknown}
+        special = set(self.special_tokens)
         return [t for t in self.tokens if t not in special and self.splitter(t) != [t]]
+
+    def settings(self) -> dict[str, Any]:
+        """All but the tokens and counts, ready for JSON; a splitter that is a callable is None."""
+        return {
+            "padding": self.padding,
+            "unknown": self.unknown,
+            "special": list(self.special),
+            "splitter": splitter_config(self.splitter),
+        }
+
+    @classmethod
+    def from_settings(
+        cls,
+        tokens: Iterable[str],
+        settings: Mapping[str, Any],
+        counts: Mapping[str, int] | None = None,
+    ) -> Vocabulary:
+        """The vocabulary of tokens in id order, special ones included, and of its `settings`."""
+        return cls(
+            tokens,
+            padding=settings["padding"],
+            unknown=settings["unknown"],
+            special=settings["special"],
+            special_first=False,
+            splitter=splitter_from_config(settings["splitter"]),
+            counts=counts,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """What `from_dict` needs, ready for JSON.
@@ -341,27 +329,18 @@ class Vocabulary:
         VocabularyError
             The splitter is a callable of the user's, which cannot be written down.
         """
-        if not isinstance(self.splitter, Splitter):
+        settings = self.settings()
+        if settings["splitter"] is None:
             raise VocabularyError(
                 f"a splitter that is saved must be an embedfreeze.Splitter, received "
                 f"{self.splitter!r}"
             )
-        return {
-            "tokens": list(self.tokens),
-            "padding": self.padding,
-            "unknown": self.unknown,
-            "splitter": asdict(self.splitter),
-        }
+        return {"tokens": list(self.tokens), **settings}
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> Vocabulary:
         """The vocabulary that `to_dict` wrote down."""
-        return cls(
-            config["tokens"],
-            padding=config["padding"],
-            unknown=config["unknown"],
-            splitter=Splitter(**config["splitter"]),
-        )
+        return cls.from_settings(config["tokens"], config)
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[bytes]:

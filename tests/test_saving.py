@@ -23,8 +23,9 @@ from embedfreeze.errors import FileError, FrozenBytesChanged, FrozenError
 from embedfreeze.frozen import FrozenEmbedding, FrozenVariable
 from embedfreeze.model import load_model
 from embedfreeze.sealed import seal_array
+from embedfreeze.splitters import Splitter
 from embedfreeze.table import live_tables
-from embedfreeze.vocabulary import Splitter, Vocabulary
+from embedfreeze.vocabulary import Vocabulary
 
 ROWS, DIM = 3002, 40
 RANDOM = np.random.default_rng(5)
@@ -91,7 +92,8 @@ from embedfreeze.errors import FrozenError
 from embedfreeze.frozen import FrozenEmbedding
 from embedfreeze.model import load_model
 from embedfreeze.sealed import seal_array
-from embedfreeze.vocabulary import Splitter, Vocabulary
+from embedfreeze.splitters import Splitter
+from embedfreeze.vocabulary import Vocabulary
 
 x, found = np.load("x.npy"), {}
 

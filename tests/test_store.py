@@ -172,6 +172,7 @@ def test_aligned_tables_come_back_with_their_vocabulary(tmp_path: Path) -> None:
     assert json.loads(parts(path)[1]["__metadata__"]["vocabulary"]) == {
         "padding": "",
         "unknown": "[UNK]",
+        "special": [],
         "padding_id": 0,
         "unknown_id": 1,
         "splitter": {

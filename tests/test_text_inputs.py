@@ -15,8 +15,9 @@ from embedfreeze.align import AlignedEmbeddings
 from embedfreeze.errors import VocabularyError
 from embedfreeze.model import build_model
 from embedfreeze.sealed import seal_array
+from embedfreeze.splitters import Splitter
 from embedfreeze.textids import TextToIds
-from embedfreeze.vocabulary import Splitter, Vocabulary
+from embedfreeze.vocabulary import Vocabulary
 
 DATA = Path(__file__).parents[1] / "data"
 SENTENCES = [

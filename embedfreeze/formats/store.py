@@ -27,7 +27,7 @@ from embedfreeze.formats.storewriter import DTYPES, FORMAT_NAME, FORMAT_VERSION,
 from embedfreeze.sealed import BLOCK_BYTES, SealedMatrix, combine_digests
 from embedfreeze.threads import spans
 from embedfreeze.tokens import HASH_NAME, Tokens
-from embedfreeze.vocabulary import Splitter
+from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["STORE", "open_store"]
 
@@ -189,17 +189,16 @@ def open_store(source: Source, options: ReadOptions) -> Embeddings:
 
 
 def _special(source: Source, layout: _Layout) -> dict[str, Any] | None:
-    """The arguments of the vocabulary that the store was saved with."""
+    """The settings of the vocabulary that the store was saved with."""
     recorded = layout.metadata.get("vocabulary")
     if recorded is None:
         return None
     try:
-        config = json.loads(recorded)
-        return {
-            "padding": config["padding"],
-            "unknown": config["unknown"],
-            "splitter": Splitter(**config["splitter"]),
-        }
+        found = json.loads(recorded)
+        settings = {name: found[name] for name in ("padding", "unknown", "special", "splitter")}
+        named = (settings["padding"], settings["unknown"], *settings["special"])
+        Vocabulary.from_settings([token for token in named if token is not None], settings)
+        return settings
     except (KeyError, TypeError, ValueError) as error:
         raise _bad(source, f"the vocabulary cannot be read ({error})") from error
 
