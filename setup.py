@@ -7,7 +7,7 @@ setup(
         Extension(
             "embedfreeze._kernel",
             ["embedfreeze/_kernel.c"],
-            depends=["embedfreeze/_decimal.h"],
+            depends=["embedfreeze/_decimal.h", "embedfreeze/_guard.h"],
             define_macros=[("Py_LIMITED_API", "0x030b0000")],
             py_limited_api=True,
             extra_compile_args=["-O3"],  # a Debian Python asks for -O2

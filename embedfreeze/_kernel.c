@@ -5,6 +5,7 @@
 #include <Python.h>
 
 #include "_decimal.h"
+#include "_guard.h"
 
 /* ---- buffers ---------------------------------------------------------------------------- */
 
@@ -109,15 +110,23 @@ static inline uint64_t hash_token(const ef_byte *p, idx len)
     return h ^ (h >> 29);
 }
 
-/* Row `row` spells the token? Offsets of a file are not trusted. */
-static inline int index_is(const token_index *index, int32_t row, const ef_byte *token, idx len)
+/* Is there a token of row `row`? Offsets of a file are not trusted. */
+static inline int index_leads_to_token(const token_index *index, int32_t row)
 {
     if (row < 0 || row >= index->n)
         return 0;
     int64_t start = index->offsets[row], stop = index->offsets[row + 1];
-    if (start < 0 || stop < start || stop > index->blob_len || stop - start != len)
+    return start >= 0 && stop >= start && stop <= index->blob_len;
+}
+
+/* Row `row` spells the token? */
+static inline int index_is(const token_index *index, int32_t row, const ef_byte *token, idx len)
+{
+    if (!index_leads_to_token(index, row))
         return 0;
-    return memcmp(index->blob + start, token, (size_t)len) == 0;
+    int64_t start = index->offsets[row];
+    return index->offsets[row + 1] - start == len &&
+           memcmp(index->blob + start, token, (size_t)len) == 0;
 }
 
 /* The slot of a token: where it is, or the free one where it would be; -1 if there is neither. */
@@ -131,10 +140,21 @@ static inline idx index_probe(const token_index *index, const ef_byte *token, id
     return -1;
 }
 
+/* The row of a token, or -1; DAMAGED if a slot on its way leads to no token, or none is free. */
+enum { DAMAGED = -2 };
+
 static inline int32_t index_row(const token_index *index, const ef_byte *token, idx len)
 {
-    idx slot = index_probe(index, token, len);
-    return slot < 0 ? -1 : index->slots[slot];
+    idx mask = index->n_slots - 1;
+    idx slot = (idx)(hash_token(token, len) & (uint64_t)mask);
+    for (idx probes = 0; probes <= mask; probes++, slot = (slot + 1) & mask) {
+        int32_t row = index->slots[slot];
+        if (row == -1 || index_is(index, row, token, len))
+            return row;
+        if (!index_leads_to_token(index, row))
+            return DAMAGED;
+    }
+    return index->n_slots ? DAMAGED : -1;
 }
 
 #define AHEAD 8 /* rows whose slots are on their way from memory */
@@ -201,13 +221,14 @@ static PyObject *index_insert(PyObject *Py_UNUSED(module), PyObject *args)
 
 PyDoc_STRVAR(index_find_doc,
              "index_find(blob, offsets, slots, buffer, spans, rows)\n--\n\n"
-             "rows[i] becomes the row of the token at buffer[spans[i, 0]:][:spans[i, 1]], or -1.");
+             "rows[i] becomes the row of the token at buffer[spans[i, 0]:][:spans[i, 1]], or -1.\n"
+             "False if the index proved damaged: rows from there on are -1.");
 
 static PyObject *index_find(PyObject *Py_UNUSED(module), PyObject *args)
 {
     Py_buffer b[6] = {{0}};
     token_index index;
-    int ok = 0;
+    int ok = 0, sound = 1;
     if (!PyArg_ParseTuple(args, "y*y*y*y*y*w*", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5]))
         return NULL;
     idx count = b[4].len / 16;
@@ -219,16 +240,18 @@ static PyObject *index_find(PyObject *Py_UNUSED(module), PyObject *args)
         for (idx i = 0; i < count; i++) {
             int64_t start = spans[i][0], len = spans[i][1];
             rows[i] = -1;
-            if (start >= 0 && len >= 0 && start <= b[3].len && len <= b[3].len - start)
+            if (sound && start >= 0 && len >= 0 && start <= b[3].len && len <= b[3].len - start)
                 rows[i] = index_row(&index, (const ef_byte *)b[3].buf + start, (idx)len);
+            if (rows[i] == DAMAGED) {
+                rows[i] = -1;
+                sound = 0;
+            }
         }
         Py_END_ALLOW_THREADS
         ok = 1;
     }
     release(b, 6);
-    if (!ok)
-        return NULL;
-    Py_RETURN_NONE;
+    return ok ? PyBool_FromLong(sound) : NULL;
 }
 
 PyDoc_STRVAR(hash_tokens_doc, "hash_tokens(blob, offsets, hashes)\n--\n\n"
@@ -438,6 +461,7 @@ typedef struct {
 /* What a worker carries: the window, the shape, and the numbers left for later. */
 typedef struct {
     const ef_byte *base, *stop; /* of the window */
+    const ef_byte *line_stop;   /* where the line ends at the latest: the file may be cut by now */
     idx dim;
     ef_byte delimiter;
     int failed; /* a Python error is set */
@@ -446,7 +470,7 @@ typedef struct {
     PyThreadState *thread; /* while the GIL is released */
 } row_parser;
 
-/* Why a row is bad; spans hold -reason and a detail. Kept in step with formats/text.py. */
+/* Why a row is bad; spans hold -reason and a detail. Kept in step with formats/badrow.py. */
 enum bad_row { TOO_FEW = 1, NOT_A_NUMBER = 2 };
 
 static int round_one(const inexact_number *number)
@@ -491,10 +515,10 @@ static inline int parse_usual_row(const row_parser *parser, const ef_byte *p, fl
                                   int64_t *span)
 {
     const ef_byte *token = p;
-    p = find_either(p, parser->stop, parser->delimiter, '\n');
+    p = find_either(p, parser->line_stop, parser->delimiter, '\n');
     span[0] = token - parser->base;
     span[1] = p - token;
-    if (p >= parser->stop || *p != parser->delimiter)
+    if (p >= parser->line_stop || *p != parser->delimiter)
         return 0;
     const ef_byte *field = p + 1;
     idx i = 0;
@@ -515,9 +539,9 @@ static inline int parse_usual_row(const row_parser *parser, const ef_byte *p, fl
 /* The end of the values of the line at p: before its line end and one delimiter. */
 static inline const ef_byte *row_end(const row_parser *parser, const ef_byte *p)
 {
-    const ef_byte *end = memchr(p, '\n', (size_t)(parser->stop - p));
+    const ef_byte *end = memchr(p, '\n', (size_t)(parser->line_stop - p));
     if (!end)
-        end = parser->stop;
+        end = parser->line_stop;
     if (end > p && end[-1] == '\r')
         end--;
     if (end > p && end[-1] == parser->delimiter)
@@ -558,18 +582,31 @@ static void parse_any_row(row_parser *parser, const ef_byte *p, float *out, int6
     span[1] = field - p;
 }
 
+/* Where the first of two lines ends at the latest: before the second, where a line feed says so, or
+ * the zero that a cut file has in its place. */
+static inline const ef_byte *line_limit(const row_parser *parser, const int64_t *starts)
+{
+    const ef_byte *next = parser->base + starts[1];
+    int is_end = starts[1] > starts[0] && (next[-1] == '\n' || next[-1] == 0);
+    return is_end ? next : parser->stop;
+}
+
 /* Parse the lines at starts; the number of bad ones, or -1 with a Python error set. Called and
- * left without the GIL. */
+ * left without the GIL. Rows that are not as nearly all are get a mark in unusual, if it is there:
+ * no other has a value that is not finite. */
 static idx parse_lines(row_parser *parser, const int64_t *starts, idx rows, float *values,
-                       int64_t (*spans)[2])
+                       int64_t (*spans)[2], ef_byte *unusual)
 {
     idx bad = 0;
     for (idx i = 0; i < rows && !parser->failed; i++) {
         const ef_byte *line = parser->base + starts[i];
         float *out = values + i * parser->dim;
+        parser->line_stop = i + 1 < rows ? line_limit(parser, starts + i) : parser->stop;
         if (!parse_usual_row(parser, line, out, spans[i])) {
             parse_any_row(parser, line, out, spans[i]);
             bad += spans[i][0] < 0;
+            if (unusual)
+                unusual[i] = 1;
         }
     }
     if (parser->n_inexact)
@@ -588,33 +625,38 @@ static int check_starts(const int64_t *starts, idx rows, idx stop)
 }
 
 PyDoc_STRVAR(parse_rows_doc,
-             "parse_rows(buffer, stop, delimiter, dim, starts, values, spans)\n--\n\n"
+             "parse_rows(buffer, stop, delimiter, dim, starts, values, spans, unusual=...)\n--\n\n"
              "Parse the lines that begin at starts [n] and end before stop: values [n, dim] (float32)\n"
              "and spans [n, 2] (int64: start and length of the token). A bad row has -1 (too few\n"
              "fields) or -2 (not a number) and the number of good fields counted from the right.\n"
+             "unusual [n] (bytes) becomes 1 for rows that alone may hold nan or inf.\n"
              "Returns the number of bad rows.");
 
 static PyObject *parse_rows(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    Py_buffer b[4] = {{0}};
+    Py_buffer b[5] = {{0}};
     idx stop, dim, bad = 0;
     int delimiter, ok = 0;
-    if (!PyArg_ParseTuple(args, "y*niny*w*w*", &b[0], &stop, &delimiter, &dim, &b[1], &b[2], &b[3]))
+    if (!PyArg_ParseTuple(args, "y*niny*w*w*|w*", &b[0], &stop, &delimiter, &dim, &b[1], &b[2],
+                          &b[3], &b[4]))
         return NULL;
     idx rows = b[1].len / 8;
     if (dim < 1 || dim > PY_SSIZE_T_MAX / 4 / (rows ? rows : 1))
         PyErr_Format(PyExc_ValueError, "dim must be at least 1, received %zd", dim);
     else if (check_range(&b[0], 0, stop) && check_items(&b[1], rows, 8, "starts") &&
              check_items(&b[2], rows * dim, 4, "values") &&
-             check_items(&b[3], rows * 2, 8, "spans") && check_starts(b[1].buf, rows, stop)) {
+             check_items(&b[3], rows * 2, 8, "spans") &&
+             (!b[4].buf || check_items(&b[4], rows, 1, "unusual")) &&
+             check_starts(b[1].buf, rows, stop)) {
         const ef_byte *base = b[0].buf;
-        row_parser parser = {base, base + stop, dim, (ef_byte)delimiter, 0, 0, {{0}}, NULL};
+        const ef_byte *end = base + stop;
+        row_parser parser = {base, end, end, dim, (ef_byte)delimiter, 0, 0, {{0}}, NULL};
         parser.thread = PyEval_SaveThread();
-        bad = parse_lines(&parser, b[1].buf, rows, b[2].buf, b[3].buf);
+        bad = parse_lines(&parser, b[1].buf, rows, b[2].buf, b[3].buf, b[4].buf);
         PyEval_RestoreThread(parser.thread);
         ok = !parser.failed;
     }
-    release(b, 4);
+    release(b, 5);
     return ok ? PyLong_FromSsize_t(bad) : NULL;
 }
 
@@ -741,14 +783,27 @@ static PyObject *guess_record(PyObject *Py_UNUSED(module), PyObject *args)
     return PyLong_FromSsize_t(result);
 }
 
+/* Is no float32 of these bytes NaN or infinite? */
+static inline int all_finite(const ef_byte *p, idx bytes)
+{
+    const uint32_t exponent = UINT32_C(0x7F800000);
+    uint32_t special = 0;
+    for (idx i = 0; i + 4 <= bytes; i += 4) {
+        uint32_t word;
+        memcpy(&word, p + i, 4);
+        special |= (word & exponent) == exponent;
+    }
+    return !special;
+}
+
 PyDoc_STRVAR(copy_rows_doc, "copy_rows(buffer, spans, values)\n--\n\n"
                             "Copy to values the bytes that stand one byte after each span [n, 2]; all\n"
-                            "rows are of one size.");
+                            "rows are of one size. As float32, are they all finite?");
 
 static PyObject *copy_rows(PyObject *Py_UNUSED(module), PyObject *args)
 {
     Py_buffer b[3] = {{0}};
-    int ok = 0;
+    int ok = 0, finite = 1;
     if (!PyArg_ParseTuple(args, "y*y*w*", &b[0], &b[1], &b[2]))
         return NULL;
     idx count = b[1].len / 16;
@@ -760,18 +815,18 @@ static PyObject *copy_rows(PyObject *Py_UNUSED(module), PyObject *args)
         for (idx i = 0; i < count && ok; i++) {
             int64_t start = spans[i][0], len = spans[i][1], last = b[0].len - row_bytes - 1;
             ok = start >= 0 && len >= 0 && start <= last && len <= last - start;
-            if (ok)
-                memcpy((ef_byte *)b[2].buf + i * row_bytes,
-                       (const ef_byte *)b[0].buf + start + len + 1, (size_t)row_bytes);
+            if (ok) {
+                ef_byte *row = (ef_byte *)b[2].buf + i * row_bytes;
+                memcpy(row, (const ef_byte *)b[0].buf + start + len + 1, (size_t)row_bytes);
+                finite &= all_finite(row, row_bytes); /* while they are in the cache */
+            }
         }
         Py_END_ALLOW_THREADS
         if (!ok)
             PyErr_SetString(PyExc_ValueError, "spans leave the buffer");
     }
     release(b, 3);
-    if (!ok)
-        return NULL;
-    Py_RETURN_NONE;
+    return ok ? PyBool_FromLong(finite) : NULL;
 }
 
 PyDoc_STRVAR(scatter_rows_doc,
@@ -938,6 +993,56 @@ static PyObject *format_records(PyObject *Py_UNUSED(module), PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* ---- guards of mapped files --------------------------------------------------------------- */
+
+PyDoc_STRVAR(guard_enter_doc,
+             "guard_enter(mapping)\n--\n\n"
+             "From now on, pages of a mapping that its file no longer has read as zeros. Returns the\n"
+             "guard's number. The mapping must outlive the guard.");
+
+static PyObject *guard_enter(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[1] = {{0}};
+    if (!PyArg_ParseTuple(args, "y*", &b[0]))
+        return NULL;
+    uintptr_t start = (uintptr_t)b[0].buf, len = (uintptr_t)b[0].len;
+    int place = -1;
+    if (!len || start % (uintptr_t)sysconf(_SC_PAGESIZE))
+        PyErr_SetString(PyExc_ValueError, "a guard needs a buffer that begins at a page");
+    else if ((place = ef_guard_enter(start, len)) < 0)
+        PyErr_SetFromErrno(PyExc_OSError);
+    release(b, 1);
+    return place < 0 ? NULL : PyLong_FromLong(place);
+}
+
+static int guard_argument(PyObject *args, int *place)
+{
+    if (!PyArg_ParseTuple(args, "i", place))
+        return 0;
+    if (ef_guard_is_used(*place))
+        return 1;
+    PyErr_Format(PyExc_ValueError, "%d is the number of no guard", *place);
+    return 0;
+}
+
+PyDoc_STRVAR(guard_hit_doc, "guard_hit(guard)\n--\n\n"
+                            "Was a page replaced by zeros?");
+
+static PyObject *guard_hit(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    int place;
+    return guard_argument(args, &place) ? PyBool_FromLong(ef_guard_hit(place)) : NULL;
+}
+
+PyDoc_STRVAR(guard_leave_doc, "guard_leave(guard)\n--\n\n"
+                              "End a guard, before its mapping ends. Was a page replaced?");
+
+static PyObject *guard_leave(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    int place;
+    return guard_argument(args, &place) ? PyBool_FromLong(ef_guard_leave(place)) : NULL;
+}
+
 /* ---- the module -------------------------------------------------------------------------- */
 
 static PyMethodDef methods[] = {
@@ -949,6 +1054,9 @@ static PyMethodDef methods[] = {
     {"format_records", format_records, METH_VARARGS, format_records_doc},
     {"format_rows", format_rows, METH_VARARGS, format_rows_doc},
     {"gather_spans", gather_spans, METH_VARARGS, gather_spans_doc},
+    {"guard_enter", guard_enter, METH_VARARGS, guard_enter_doc},
+    {"guard_hit", guard_hit, METH_VARARGS, guard_hit_doc},
+    {"guard_leave", guard_leave, METH_VARARGS, guard_leave_doc},
     {"guess_record", guess_record, METH_VARARGS, guess_record_doc},
     {"hash_tokens", hash_tokens, METH_VARARGS, hash_tokens_doc},
     {"index_find", index_find, METH_VARARGS, index_find_doc},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 __all__ = [
     "EmbedFreezeError",
     "FileError",
@@ -10,7 +12,31 @@ __all__ = [
     "FrozenError",
     "UnknownTokenError",
     "VocabularyError",
+    "reason",
 ]
+
+
+# What to do about the failures of files that happen to everyone.
+_REMEDIES = {
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path",
+    errno.ELOOP: "check the path, a link leads to itself",
+    errno.EISDIR: "name a file in it",
+    errno.EACCES: "change the rights, or name another place",
+    errno.EPERM: "change the rights, or name another place",
+    errno.EROFS: "name another place",
+    errno.ENOSPC: "free space there, or name another place",
+    errno.EDQUOT: "free space there, or name another place",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+
+
+def reason(error: Exception) -> str:
+    """What the operating system says of a file, and what to do about it."""
+    said = str(getattr(error, "strerror", None) or error)
+    number = getattr(error, "errno", None)
+    return f"{said}: {_REMEDIES[number]}" if number in _REMEDIES else said
 
 
 class EmbedFreezeError(ValueError):

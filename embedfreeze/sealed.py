@@ -14,7 +14,7 @@ import hashlib
 import mmap
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -23,10 +23,12 @@ import numpy as np
 import numpy.typing as npt
 
 from embedfreeze.errors import FileError, FrozenBytesChanged, FrozenError
+from embedfreeze.files import Guard
 from embedfreeze.threads import spans, thread_count, thread_map
 
 __all__ = [
     "BLOCK_BYTES",
+    "SealedBytes",
     "SealedMatrix",
     "SealedMatrixBuilder",
     "block_digests",
@@ -154,7 +156,8 @@ class SealedMatrix:
         )
         if seal == "watch":
             return watched
-        copy = seal_array(watched.array, path=path)
+        with Guard(watched._mapping):
+            copy = seal_array(watched.array, path=path)
         copy._compare_blocks(blocks)
         return copy
 
@@ -218,7 +221,9 @@ class SealedMatrix:
         """A file was touched: an error if its bytes changed, else its new identity is watched."""
         identity = FileIdentity.of(self._fd)
         if identity.size < self.offset + self.array.nbytes:
-            raise FrozenBytesChanged(f"{self.path} was cut to {identity.size} bytes while in use")
+            raise FrozenBytesChanged(
+                f"{self.path or 'the file'} was cut to {identity.size} bytes while in use"
+            )
         self._compare_blocks(block_digests(self.array))
         self._identity = identity
 
@@ -227,7 +232,8 @@ class SealedMatrix:
         mapped = self.array.reshape(-1).view(np.uint8)
         row_bytes = max(self.array.shape[1] * self.array.itemsize, 1)
         for low, high in spans(0, mapped.nbytes, _COPY_BYTES):
-            original = np.frombuffer(os.pread(self._fd, high - low, low), np.uint8)
+            data = os.pread(self._fd, high - low, self.offset + low)
+            original = np.frombuffer(data, np.uint8)
             different = np.flatnonzero(original != mapped[low:high])
             if different.size:
                 row = (low + int(different[0])) // row_bytes
@@ -292,6 +298,43 @@ class SealedMatrixBuilder:
         reader = os.dup(self._reader)
         self._close()
         return SealedMatrix(reader, self._shape, self._dtype, guarantee=self._guarantee, path=path)
+
+
+class SealedBytes:
+    """Bytes that cannot be written, of which a part may be a matrix.
+
+    Parameters
+    ----------
+    blocks : iterable of bytes-like
+        The bytes, one block after the other; at least one byte.
+
+    Attributes
+    ----------
+    buffer : mmap.mmap
+        All of them.
+    """
+
+    def __init__(self, blocks: Iterable[memoryview]) -> None:
+        writer, self._fd, self._guarantee = _anonymous_file()
+        self._close = weakref.finalize(self, os.close, self._fd)
+        with open(writer, "wb") as file:
+            file.writelines(blocks)
+            file.flush()
+            if self._guarantee == "sealed":
+                fcntl.fcntl(writer, fcntl.F_ADD_SEALS, _SEALS)
+        self.buffer = mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ)
+
+    def matrix(
+        self,
+        shape: tuple[int, int],
+        dtype: npt.DTypeLike,
+        *,
+        offset: int,
+        blocks: npt.NDArray[np.uint8],
+    ) -> SealedMatrix:
+        """The matrix at `offset` (a multiple of the page size), in place."""
+        fd, guarantee = os.dup(self._fd), self._guarantee
+        return SealedMatrix(fd, shape, dtype, offset=offset, guarantee=guarantee, blocks=blocks)
 
 
 def _anonymous_file() -> tuple[int, int, Guarantee]:

@@ -3,6 +3,7 @@
 import gc
 import gzip
 import io
+import json
 import multiprocessing
 import os
 import signal
@@ -13,12 +14,12 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from samples import assert_is, bits, glove_bytes, put, table
+from samples import assert_is, bits, child, glove_bytes, put, table, word2vec_bytes
 
 import embedfreeze as ef
 from embedfreeze import files
@@ -437,7 +438,7 @@ def fill(folder: str) -> None:
         try:
             ef.write(e, os.path.join(folder, name))
         except FileError as error:
-            if "No space left" not in str(error) and not name.endswith(".h5"):
+            if "cannot be written: No space left" not in str(error):
                 raise
         else:
             os._exit(1)
@@ -465,3 +466,116 @@ def test_temporary_files_of_packed_hdf5_go_away(
     ef.write(e, tmp_path / "f.h5.gz")
     assert_is(ef.read(tmp_path / "f.h5.gz"), ["a", "b"], e.matrix)
     assert os.listdir(spool) == []
+
+
+TOO_LARGE = """
+import contextlib, io, json, os, resource, sys
+from embedfreeze.cli import main
+source, folder = sys.argv[1:]
+limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
+told = {}
+for name in sorted(os.listdir(folder)):
+    with contextlib.redirect_stderr(io.StringIO()) as error:
+        status = main(["convert", source, os.path.join(folder, name), "--force"])
+    told[name] = [status, error.getvalue()]
+print(json.dumps(told))
+"""
+
+
+def test_a_disk_that_takes_no_more(tmp_path: Path) -> None:
+    """A limit on the size of files, which every process may set for itself, stands for it."""
+    tokens = [b"%d" % i for i in range(5000)]
+    source = put(tmp_path / "f.bin", word2vec_bytes(tokens, np.ones((5000, 9), np.float32)))
+    folder = tmp_path / "targets"
+    folder.mkdir()
+    names = ["t.bin", "t.h5", "t.safetensors", "t.txt", "t.txt.gz", "t.vec", "t.vec.zip"]
+    for name in names:
+        put(folder / name, b"old")
+    told = json.loads(child(TOO_LARGE, source, folder))
+    assert sorted(told) == names
+    for name, (status, message) in told.items():
+        assert status == 3
+        assert message.startswith(f"embedfreeze: error: {folder / name}: cannot be written: ")
+        assert message.count("\n") == 1
+        assert "File too large" in message
+        assert (folder / name).read_bytes() == b"old"
+    assert sorted(os.listdir(folder)) == names
+
+
+NOBODY = """
+import contextlib, io, json, os, sys
+from embedfreeze.cli import main
+os.chdir(sys.argv[1])
+main(["convert", "f.txt", "open/first.safetensors"])  # what it imports may be out of reach below
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+told = []
+for arguments in json.loads(sys.argv[2]):
+    with contextlib.redirect_stderr(io.StringIO()) as error:
+        told.append([main(arguments), error.getvalue()])
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture
+def guarded_folder(tmp_path: Path) -> Iterator[Path]:
+    """Files and folders that others may not read or change."""
+    modes = {"open": 0o777, "closed": 0o555, "locked": 0, "sticky": 0o1777}
+    put(tmp_path / "f.txt", TEXT)
+    put(tmp_path / "secret.txt", TEXT).chmod(0)
+    for name, mode in modes.items():
+        (tmp_path / name).mkdir()
+        put(tmp_path / name / "old.bin", b"old")
+        (tmp_path / name).chmod(mode)
+    put(tmp_path / "sticky" / ".embedfreeze-0123456789abcdef", b"of another user").chmod(0o600)
+    tmp_path.chmod(0o755)
+    yield tmp_path
+    for name in modes:
+        (tmp_path / name).chmod(0o777)
+
+
+def test_no_permission(guarded_folder: Path) -> None:
+    denied = "Permission denied"
+    cases: list[tuple[list[str], int, str]] = [
+        (["inspect", "secret.txt"], 3, f"secret.txt: cannot be read: {denied}"),
+        (["convert", "secret.txt", "open/t.bin"], 3, f"secret.txt: cannot be read: {denied}"),
+        (["inspect", "locked/old.bin"], 3, f"locked/old.bin: cannot be read: {denied}"),
+        (["convert", "f.txt", "locked/t.bin"], 3, f"locked/t.bin: cannot be written: {denied}"),
+        (["convert", "f.txt", "closed/t.bin"], 3, f"closed/t.bin: cannot be written: {denied}"),
+        (["convert", "f.txt", "closed/old.bin", "--force"], 3, f"cannot be written: {denied}"),
+        (["convert", "f.txt", "open/t.bin", "--vocabulary", "secret.txt"], 3, denied),
+        (["convert", "f.txt", "open/t.bin"], 0, ""),
+        (["convert", "f.txt", "sticky/t.bin"], 0, ""),
+    ]
+    if os.geteuid() == 0:
+        refused = (3, "sticky/old.bin: cannot be written: Operation not permitted")
+        cases.append((["convert", "f.txt", "sticky/old.bin", "--force"], *refused))
+    calls = json.dumps([arguments for arguments, _, _ in cases])
+    told = json.loads(child(NOBODY, guarded_folder, calls).splitlines()[-1])
+    for (arguments, status, words), (found, message) in zip(cases, told, strict=True):
+        assert (found, message.count("\n")) == (status, int(status > 0)), (arguments, message)
+        assert words in message
+    (guarded_folder / "locked").chmod(0o777)
+    contents = {name: sorted(os.listdir(guarded_folder / name)) for name in ("closed", "locked")}
+    assert contents == {"closed": ["old.bin"], "locked": ["old.bin"]}
+    assert sorted(os.listdir(guarded_folder / "open")) == ["first.safetensors", "old.bin", "t.bin"]
+    others = [".embedfreeze-0123456789abcdef"] if os.geteuid() == 0 else []
+    assert sorted(os.listdir(guarded_folder / "sticky")) == [*others, "old.bin", "t.bin"]
+
+
+def test_the_folder_of_the_process_may_change_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    for hidden in (False, True):
+        monkeypatch.chdir(tmp_path)
+        if hidden:
+            without_unnamed_files(monkeypatch)
+        with files.atomic_output("f", overwrite=hidden) as file:
+            file.write(b"%d" % hidden)
+            os.chdir("other")
+        assert (tmp_path / "f").read_bytes() == b"%d" % hidden
+        assert os.listdir(tmp_path / "other") == []

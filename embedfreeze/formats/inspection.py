@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from embedfreeze.files import PathLike
+from embedfreeze.files import PathLike, PathOrFile
 from embedfreeze.formats.base import ReadOptions
 from embedfreeze.formats.verbs import open_reading
 
@@ -21,6 +21,8 @@ class Inspection:
 
     Attributes
     ----------
+    file_bytes : int or None
+        None for a file object that does not tell.
     rows : int or None
         None where counting would mean decompressing the whole file.
     """
@@ -29,7 +31,7 @@ class Inspection:
     format: str
     container: str | None
     member: str | None
-    file_bytes: int
+    file_bytes: int | None
     rows: int | None
     dim: int
     dtype: str
@@ -51,9 +53,10 @@ class Inspection:
         packed = f" in {self.container}" if self.container else ""
         rows = "not counted (compressed)" if self.rows is None else f"{self.rows:,}"
         size = "" if self.matrix_bytes is None else f", {self.matrix_bytes / 1e6:,.1f} MB in memory"
+        file = "" if self.file_bytes is None else f", {self.file_bytes / 1e6:,.1f} MB"
         lines = [
             f"{self.path}",
-            f"  format  {self.format}{packed}, {self.file_bytes / 1e6:,.1f} MB",
+            f"  format  {self.format}{packed}{file}",
             f"  rows    {rows}",
             f"  dim     {self.dim} ({self.dtype}{size})",
             f"  tokens  {' '.join(map(repr, self.first_tokens))} ...",
@@ -62,13 +65,15 @@ class Inspection:
 
 
 def inspect(
-    path: PathLike,
+    path: PathOrFile,
     *,
     format: str | None = None,
     member: str | None = None,
-    tokens: str | None = None,
+    tokens: PathLike | None = None,
 ) -> Inspection:
     """What a file is, without loading it. Parameters are those of `read`.
+
+    A file object is put back to where it stood; one that cannot seek is refused.
 
     Raises
     ------
@@ -90,12 +95,13 @@ def inspect(
     whole = ReadOptions(tokens=tokens)
     source, found, reading = open_reading(path, whole, format=format, member=member)
     with source:
+        source.needed_again()
         return Inspection(
             path=source.path,
             format=found.name,
             container=source.container,
             member=source.member,
-            file_bytes=source.size,
+            file_bytes=source.size or None,
             rows=reading.rows,
             dim=reading.dim,
             dtype=reading.dtype,
