@@ -102,6 +102,141 @@ def test_chunks_and_compression(
     assert_is(ef.read(tmp_path / "f.zip"), tokens, matrix)
 
 
+STORAGE: dict[str, dict[str, Any]] = {
+    "contiguous": {},
+    "chunked": {"chunks": (7, 4)},
+    "one chunk": {"chunks": (100, 6), "compression": "gzip"},
+    "gzip": {"chunks": (7, 6), "compression": "gzip", "compression_opts": 9},
+    "gzip and shuffle": {"chunks": (9, 5), "compression": "gzip", "shuffle": True},
+    "lzf": {"chunks": (100, 1), "compression": "lzf"},
+    "fletcher32": {"chunks": (8, 6), "fletcher32": True},
+    "all filters": {"chunks": (8, 6), "compression": "gzip", "shuffle": True, "fletcher32": True},
+    "growing": {"chunks": (8, 6), "maxshape": (None, 6)},
+}
+
+
+@pytest.mark.parametrize("storage", STORAGE)
+@pytest.mark.parametrize("stored", ["<f2", "<f4", ">f4", "<f8", ">f8"])
+def test_any_storage_of_any_floats(
+    storage: str, stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bits of NumPy's own conversion, in a group, beside attributes, whatever the batches."""
+    rng = np.random.default_rng(0)
+    matrix = rng.standard_normal((100, 6)).astype(stored)
+    tokens = [f"t{i}" for i in range(100)]
+    path = tmp_path / "f.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("a/b/v", data=matrix, **STORAGE[storage])
+        file.create_dataset("a/t", data=tokens, dtype=STRING)
+        file["a"].attrs["trained"] = "with care"
+        file["a/b/v"].attrs["epochs"] = np.arange(9)
+    expected = matrix.astype(np.float32)
+    for batch in (1, 500, 1 << 24):
+        monkeypatch.setattr(hdf5, "BATCH_BYTES", batch)
+        assert_is(ef.read(path), tokens, expected)
+        assert_is(ef.read(path, limit=13), tokens[:13], expected[:13])
+        a = ef.load(path, ef.Vocabulary(["t99", "t3", "t8"]))
+        assert bits(a.matrix[2:]) == bits(expected[[99, 3, 8]])
+    assert ef.inspect(path).notes == (f"dataset /a/b/v of {np.dtype(stored)}",)
+
+
+PADDING = {
+    "NUL-terminated": (h5py.h5t.STR_NULLTERM, b"\0"),
+    "NUL-padded": (h5py.h5t.STR_NULLPAD, b"\0"),
+    "space-padded": (h5py.h5t.STR_SPACEPAD, b" "),
+}
+
+
+@pytest.mark.parametrize("padding", PADDING)
+@pytest.mark.parametrize("charset", [h5py.h5t.CSET_ASCII, h5py.h5t.CSET_UTF8])
+@pytest.mark.parametrize("shape", [(3,), (3, 1)])
+def test_padding_is_no_part_of_a_token(
+    padding: str, charset: int, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    kind, pad = PADDING[padding]
+    tokens = [b" king", b"New York", "caf\u00e9\u3000".encode()]
+    stored = h5py.h5t.C_S1.copy()
+    stored.set_size(12)
+    stored.set_strpad(kind)
+    stored.set_cset(charset)
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file["v"] = table(3, 2)
+        dataset = h5py.h5d.create(file.id, b"t", stored, h5py.h5s.create_simple(shape))
+        raw = b"".join(token.ljust(12, pad) for token in tokens)
+        dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.frombuffer(raw, "S12").copy(), mtype=stored)
+    assert_is(ef.read(tmp_path / "f.h5"), tokens, table(3, 2))
+
+
+def test_soft_links_lead_nowhere_else(tmp_path: Path) -> None:
+    """The dataset has its own name; a link to it is neither a second candidate nor a way in."""
+    matrix, tokens = table(3, 2), ["a", "b", "c"]
+    path = make(tmp_path / "f.h5", inside=matrix, words=tokens)
+    with h5py.File(path, "a") as file:
+        file["alias"] = h5py.SoftLink("/inside")
+        file["lost"] = h5py.SoftLink("/nowhere")
+        file["same"] = file["words"]  # a second name of one dataset
+        file["group/again"] = file["/"]
+    assert_is(ef.read(path), tokens, matrix)
+    assert_is(ef.read(path, member="inside"), tokens, matrix)
+    refused(path, r"links are not followed: alias -> /inside, lost -> /nowhere", member="alias")
+
+
+def test_a_link_to_another_file_is_named(tmp_path: Path) -> None:
+    make(tmp_path / "real.h5", v=table(3, 2))
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file["x/v"] = h5py.ExternalLink("real.h5", "/v")
+    refused(tmp_path / "f.h5", r"links are not followed: x/v -> real\.h5:/v")
+    refused(tmp_path / "f.h5", r"links are not followed: x/v -> real\.h5:/v", member="x/v")
+
+
+def test_rows_that_nobody_wrote(tmp_path: Path) -> None:
+    """A few are what HDF5 fills them with; a shape that the file does not hold is refused."""
+    with h5py.File(tmp_path / "few.h5", "w") as file:
+        v = file.create_dataset("v", (300, 2), "f4", chunks=(100, 2), fillvalue=0.5)
+        v[:100] = 1
+        file.create_dataset("t", data=[f"t{i}" for i in range(300)], dtype=STRING)
+    expected = np.full((300, 2), 0.5, np.float32)
+    expected[:100] = 1
+    assert bits(ef.read(tmp_path / "few.h5").matrix) == bits(expected)
+    for chunks in (None, (1000, 300)):
+        with h5py.File(tmp_path / "many.h5", "w") as file:
+            file.create_dataset("v", (10**9, 300), "f4", chunks=chunks)
+        words = r"received /v \[1000000000, 300\] of 1200000000000 bytes, of which 0 were"
+        refused(tmp_path / "many.h5", words, tokens="none")
+
+
+@pytest.mark.parametrize("bits_of", [(15, 7, 8, 0, 7, 2, 127), (7, 3, 4, 0, 3, 1, 7)])
+def test_floats_that_numpy_has_not(bits_of: tuple[int, ...], tmp_path: Path) -> None:
+    """bfloat16, and eight bits with four of exponent."""
+    *fields, size, bias = bits_of
+    stored = h5py.h5t.IEEE_F32LE.copy()
+    stored.set_fields(*fields)
+    stored.set_size(size)
+    stored.set_ebias(bias)
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        h5py.h5d.create(file.id, b"v", stored, h5py.h5s.create_simple((3, 2)))
+        file.create_dataset("t", data=["a", "b", "c"], dtype=STRING)
+    refused(tmp_path / "f.h5", f"IEEE floats.*of {8 * size} bits with {fields[2]} of exponent")
+
+
+def test_candidates_of_every_kind_are_listed(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file["scalar"] = 1.5
+        file["nothing"] = h5py.Empty("f4")
+        file["pairs"] = np.zeros(2, [("a", "f4"), ("b", "S3")])
+        file["cube"] = np.zeros((2, 2, 2), "f4")
+        file["whole"] = np.zeros((2, 2), "i8")
+    refused(
+        tmp_path / "f.h5",
+        r"received cube \[2, 2, 2\] float32, nothing empty float32, pairs \[2\] .*, "
+        r"scalar \[\] float64, whole \[2, 2\] int64$",
+    )
+    with h5py.File(tmp_path / "many.h5", "w") as file:
+        for i in range(30):
+            file[f"d{i:02}"] = np.zeros(3)
+    refused(tmp_path / "many.h5", r"d19 \[3\] float64, \.\.\.$")
+
+
 def test_allennlp(tmp_path: Path) -> None:
     matrix = table(4, 3)
     path = make(tmp_path / "f.h5", embedding=matrix)

@@ -412,7 +412,7 @@ def cut_up(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(text, "SCAN_BYTES", size)
     monkeypatch.setattr(text, "BATCH_BYTES", size)
     monkeypatch.setattr(text, "STREAM_BYTES", max(size, 64))
-    monkeypatch.setattr(files, "KEPT_BYTES", 0)
+    monkeypatch.setattr(files.mapped, "KEPT_BYTES", 0)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 17, 64, 100, 1000])
@@ -431,10 +431,15 @@ def test_pieces_and_threads(
         plain = put(tmp_path / "file.txt", head + data + tail)
         packed = put(tmp_path / "file.gz", gzip.compress(head + data + tail))
         for path in (plain, packed):
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
                 assert_is(ef.read(path, threads=threads), tokens, matrix)
                 a = ef.load(path, v, threads=threads)
+            line = {token: i + 1 + bool(head) for i, token in enumerate(tokens)}
+            assert [str(w.message).rpartition("; ")[2] for w in caught] == [
+                f"the first is 'king' at line {line[b'king']}",
+                f"the first is 'room 101' at line {line[b'room 101']}",
+            ] * 2
             assert bits(a.matrix[1:]) == bits(matrix[wanted])
             assert_is(ef.read(path, threads=threads, limit=30), tokens[:30], matrix[:30])
             assert len(ef.read(path, threads=threads, limit=len(tokens) + 7)) == len(tokens)

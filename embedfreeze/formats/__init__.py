@@ -1,7 +1,7 @@
 """Reading and writing embedding files: a table of formats, each found by the file's content."""
 
 from embedfreeze.formats.base import Batch, Format, Reading, ReadOptions, Rows
-from embedfreeze.formats.duplicates import Duplicates
+from embedfreeze.formats.duplicates import Duplicates, FirstRows
 from embedfreeze.formats.inspection import Inspection, inspect
 from embedfreeze.formats.progress import tracked
 from embedfreeze.formats.verbs import (
@@ -18,6 +18,7 @@ __all__ = [
     "FORMATS",
     "Batch",
     "Duplicates",
+    "FirstRows",
     "Format",
     "Inspection",
     "ReadOptions",

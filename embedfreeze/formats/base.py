@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from embedfreeze.embeddings import DTYPES, Embeddings
-from embedfreeze.errors import FormatError
-from embedfreeze.files import Source
+from embedfreeze.embeddings import DTYPES, Alignment, Embeddings
+from embedfreeze.files import PathLike, Source
+from embedfreeze.formats.findings import Finding, Place, values_not_finite
 from embedfreeze.threads import thread_count
-from embedfreeze.tokens import Slots, Tokens, UnicodeErrors
+from embedfreeze.tokens import Slots, Tokens, TokensBuilder, UnicodeErrors, not_utf8
 from embedfreeze.vocabulary import Vocabulary
 
-__all__ = ["Batch", "Format", "ReadOptions", "Reading", "Rows", "index_buffers"]
+__all__ = ["Batch", "Format", "Place", "ReadOptions", "Reading", "Rows", "index_buffers"]
 
 OnBadRow = Literal["error", "skip"]
 OnDuplicate = Literal["first", "last", "error"]
-Place = dict[str, int]  # keyword arguments of FormatError: line, or offset
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class ReadOptions:
         Which row of a repeated token is kept.
     threads : int, optional
         Default: the cores that this process may run on.
-    tokens : str, optional
+    tokens : str or os.PathLike, optional
         For HDF5: the dataset that holds the tokens, or a text file with one token a line.
     seal : {"watch", "copy"}
         For a store: map the file and watch it, or seal a verified copy of it in memory.
@@ -56,7 +55,7 @@ class ReadOptions:
     on_bad_row: OnBadRow = "error"
     on_duplicate: OnDuplicate = "first"
     threads: int | None = None
-    tokens: str | None = None
+    tokens: PathLike | None = None
     seal: Literal["watch", "copy"] = "watch"
     wanted: Tokens | None = None
 
@@ -110,6 +109,8 @@ class Batch:
         Bad rows that were left out.
     first_skipped : dict or None
         Where the first of them stands.
+    findings : tuple of Finding
+        What is odd about rows that are kept.
     """
 
     tokens: Tokens
@@ -118,19 +119,18 @@ class Batch:
     place: Callable[[int], Place]
     skipped: int = 0
     first_skipped: Place | None = None
+    findings: tuple[Finding, ...] = ()
 
-    def checked(self, path: str) -> Batch:
-        """This batch, if its tokens are UTF-8 or need not be."""
+    def checked(self, path: str, *, finite: bool = False) -> Batch:
+        """This batch if its tokens are UTF-8 or need not be; values not known as `finite` noted."""
         if self.tokens.unicode_errors == "strict":
             row = self.tokens.first_not_utf8()
             if row is not None:
-                raise FormatError(
-                    f"tokens must be UTF-8, received {self.tokens.bytes_at(row)!r}: pass "
-                    f'unicode_errors="replace" or "surrogateescape" (--unicode-errors) to take it',
-                    path=path,
-                    **self.place(row),
-                )
-        return self
+                raise not_utf8(self.tokens.bytes_at(row), path=path, **self.place(row))
+        if finite:
+            return self
+        found = values_not_finite(self.tokens, self.matrix, self.place)
+        return replace(self, findings=self.findings + found) if found else self
 
 
 def _new_array(rows: int, dim: int, dtype: str) -> npt.NDArray[Any]:
@@ -161,6 +161,10 @@ class Reading:
         Bad rows that were left out so far.
     first_skipped : dict or None
         Where the first of them stands.
+    findings : dict of str to Finding
+        What is odd about the rows that came so far.
+    provenance : dict
+        How the matrix of a store was made, ready for JSON.
     """
 
     dim: int
@@ -172,6 +176,8 @@ class Reading:
     notes: list[str] = field(default_factory=list)
     skipped: int = 0
     first_skipped: Place | None = None
+    findings: dict[str, Finding] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     def close(self) -> None:
         """End the batches here and now: left to the garbage collector, their threads might be
@@ -179,12 +185,18 @@ class Reading:
         if isinstance(self.batches, Generator):
             self.batches.close()
 
-    def counted(self) -> Iterator[Batch]:
-        """The batches, while what they skip is added up."""
+    def counted(self, path: str) -> Iterator[Batch]:
+        """The batches, while what they skip and find is added up; findings end in warnings."""
         for batch in self.batches:
             self.skipped += batch.skipped
             self.first_skipped = self.first_skipped or batch.first_skipped
+            for found in batch.findings:
+                earlier = self.findings.get(found.what)
+                count = found.count + (earlier.count if earlier else 0)
+                self.findings[found.what] = replace(earlier or found, count=count)
             yield batch
+        for _, found in sorted(self.findings.items()):  # the same order whatever the batches
+            self.warn(path, str(found))
 
     def warn(self, path: str, message: str) -> None:
         """Note something odd that was found while reading, and warn of it."""
@@ -210,6 +222,10 @@ class Rows:
         Where they come from.
     vocabulary : Vocabulary, optional
         Whose ids are the rows.
+    alignment : Alignment
+        How the rows came about.
+    index : TokensBuilder, optional
+        The tokens of the batches that came so far, all different, where the giver collects them.
     """
 
     dim: int
@@ -218,6 +234,8 @@ class Rows:
     batches: Iterable[Batch]
     source: str | None = None
     vocabulary: Vocabulary | None = None
+    alignment: Alignment = field(default_factory=Alignment)
+    index: TokensBuilder | None = None
 
 
 @dataclass(frozen=True)

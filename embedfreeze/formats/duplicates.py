@@ -12,9 +12,46 @@ from embedfreeze.errors import FormatError
 from embedfreeze.formats.base import Batch, ReadOptions
 from embedfreeze.tokens import TokensBuilder
 
-__all__ = ["Duplicates", "without_rows"]
+__all__ = ["Duplicates", "FirstRows", "without_rows"]
 
+Bool = npt.NDArray[np.bool_]
+Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
+
+
+def _refuse(path: str, batch: Batch, found: Int32) -> None:
+    """The error of the first repeated token; found[i] is the row that row i repeats, or -1."""
+    repeats = np.flatnonzero(found >= 0)
+    if repeats.size:
+        row = int(repeats[0])
+        raise FormatError(
+            f"tokens must differ, received {batch.tokens.bytes_at(row)!r}, which row "
+            f"{found[row]} (from 0) has too: keep one with on_duplicate= (--on-duplicate)",
+            path=path,
+            **batch.place(row),
+        )
+
+
+class FirstRows:
+    """Which rows are the first of their token, while they come.
+
+    Attributes
+    ----------
+    index : TokensBuilder
+        The tokens of these rows alone, so that a writer of them needs no second index.
+    """
+
+    def __init__(self, path: str, options: ReadOptions) -> None:
+        self.index = TokensBuilder()
+        self._path = path
+        self._errors = options.on_duplicate == "error"
+
+    def add(self, batch: Batch) -> Bool:
+        """Which rows of the next batch these are; others may be an error."""
+        found = self.index.add_new(batch.tokens)
+        if self._errors:
+            _refuse(self._path, batch, found)
+        return found < 0
 
 
 class Duplicates:
@@ -27,23 +64,16 @@ class Duplicates:
         self._rows: list[Int64] = []
         self._firsts: list[Int64] = []
 
-    def add(self, batch: Batch) -> Int64:
-        """Rows of the batch that repeat an earlier token."""
+    def add(self, batch: Batch) -> None:
+        """Note the rows of the next batch that repeat an earlier token."""
         first = len(self.builder)
         found = self.builder.add(batch.tokens)
+        if self._keep == "error":
+            _refuse(self._path, batch, found)
         repeats = np.flatnonzero(found >= 0)
         if repeats.size:
-            if self._keep == "error":
-                row = int(repeats[0])
-                raise FormatError(
-                    f"tokens must differ, received {batch.tokens.bytes_at(row)!r}, which row "
-                    f"{found[row]} (from 0) has too: keep one with on_duplicate= (--on-duplicate)",
-                    path=self._path,
-                    **batch.place(row),
-                )
             self._rows.append(repeats + first)
             self._firsts.append(found[repeats].astype(np.int64))
-        return repeats
 
     def dropped(self) -> Int64:
         """All rows to drop, rising; a warning tells of them."""

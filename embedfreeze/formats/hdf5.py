@@ -13,12 +13,21 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from embedfreeze.errors import FormatError
-from embedfreeze.files import Source
+from embedfreeze.errors import FileError, FormatError
+from embedfreeze.files import PatientFile, Source, name_of
 from embedfreeze.formats.base import Batch, Format, Place, Reading, ReadOptions, Rows
+from embedfreeze.formats.hdf5layout import (
+    chosen_matrix,
+    datasets,
+    described,
+    is_strings,
+    own,
+    understood,
+    unusable_labels,
+)
 from embedfreeze.threads import spans
 from embedfreeze.tokens import Tokens
-from embedfreeze.vocabulary import read_lines
+from embedfreeze.vocabularies.lines import read_lines
 
 __all__ = ["HDF5"]
 
@@ -34,71 +43,19 @@ def sniff(source: Source) -> bool:
     return source.head.startswith(MAGIC)
 
 
-def _datasets(file: Any) -> dict[str, Any]:
-    """The datasets of a file by name; links to other files are not followed."""
-    import h5py
-
-    found: dict[str, Any] = {}
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            found[name] = item
-
-    file.visititems(visit)
-    return found
-
-
-def _is_string(dataset: Any) -> bool:
-    import h5py
-
-    return dataset.ndim == 1 and h5py.check_string_dtype(dataset.dtype) is not None
-
-
-def _is_matrix(dataset: Any) -> bool:
-    return bool(dataset.ndim == 2 and dataset.dtype.kind == "f" and dataset.shape[1] > 0)
-
-
-def _described(found: dict[str, Any]) -> str:
-    return ", ".join(f"{n} {list(d.shape)} {d.dtype}" for n, d in found.items()) or "none"
-
-
-def _matrix(source: Source, found: dict[str, Any]) -> Any:
-    member = source.member if source.container != "zip" else None
-    if member is not None:
-        dataset = found.get(member.strip("/"))
-        if dataset is None or not _is_matrix(dataset):
-            raise FormatError(
-                f"member must name a 2-D dataset of floats, received {member!r}; the file has "
-                f"{_described(found)}",
-                path=source.name,
-            )
-    else:
-        candidates = {name: dataset for name, dataset in found.items() if _is_matrix(dataset)}
-        if len(candidates) != 1:
-            raise FormatError(
-                f"one 2-D dataset of floats is needed unless member= (--member) names one, "
-                f"received {_described(candidates or found)}",
-                path=source.name,
-            )
-        dataset = next(iter(candidates.values()))
-    return _own(source, dataset)
-
-
-def _own(source: Source, dataset: Any) -> Any:
-    """A dataset that lies in this file and in no other."""
-    if dataset.external or dataset.is_virtual:
-        raise FormatError(
-            f"dataset {dataset.name} lies in other files, which are not opened: copy it into one",
-            path=source.name,
-        )
-    return dataset
-
-
 def _dataset_tokens(source: Source, dataset: Any, options: ReadOptions) -> Tokens:
-    dataset = _own(source, dataset)
+    import h5py
+
+    dataset = own(source, dataset)
+    stored = dataset.id.get_type()
+    padded = not stored.is_variable_str() and stored.get_strpad() == h5py.h5t.STR_SPACEPAD
+    rows = max(1, min(TOKEN_ROWS, BATCH_BYTES // dataset.dtype.itemsize))
     blob, sizes = bytearray(), [np.zeros(1, np.int64)]
-    for low, high in spans(0, len(dataset), TOKEN_ROWS):  # as Python objects they take much memory
-        encoded = dataset[low:high].tolist()
+    for low, high in spans(0, len(dataset), rows):  # as Python objects they take much memory
+        with understood(source, f"the strings {low} to {high} of {dataset.name}"):
+            encoded = dataset[low:high].reshape(-1).tolist()
+        if padded:
+            encoded = [token.rstrip(b" ") for token in encoded]
         blob += b"".join(encoded)
         sizes.append(np.fromiter(map(len, encoded), np.int64, len(encoded)))
     offsets = np.cumsum(np.concatenate(sizes))
@@ -117,21 +74,21 @@ def _tokens(
     source: Source, found: dict[str, Any], matrix: Any, options: ReadOptions, reading: Reading
 ) -> Tokens:
     rows = len(matrix)
-    strings = {name: dataset for name, dataset in found.items() if _is_string(dataset)}
+    strings = {name: dataset for name, dataset in found.items() if is_strings(dataset)}
     if options.tokens is None:
         fitting = {name: dataset for name, dataset in strings.items() if len(dataset) == rows}
         if len(fitting) != 1:
             raise FormatError(
                 f"one dataset of {rows} strings is needed for the tokens, received "
-                f"{_described(fitting or strings)}: name a dataset or a text file of one token a "
-                f"line with tokens= (--tokens)",
+                f"{described(fitting or strings)}{unusable_labels(found, rows)}: name a dataset "
+                f"or a text file of one token a line with tokens= (--tokens)",
                 path=source.name,
             )
         tokens = _dataset_tokens(source, next(iter(fitting.values())), options)
-    elif options.tokens.strip("/") in strings:
-        tokens = _dataset_tokens(source, strings[options.tokens.strip("/")], options)
+    elif (name := name_of(options.tokens)).strip("/") in strings:
+        tokens = _dataset_tokens(source, strings[name.strip("/")], options)
     else:
-        tokens = _side_file_tokens(options.tokens, rows, options, reading)
+        tokens = _side_file_tokens(name, rows, options, reading)
     if len(tokens) != rows:
         raise FormatError(
             f"each row needs a token, received {len(tokens)} tokens for {rows} rows of "
@@ -146,8 +103,8 @@ def _open(source: Source) -> Any:
 
     try:
         return source.resources.enter_context(h5py.File(source.as_file(), "r"))
-    except OSError as error:
-        if isinstance(error, FormatError):
+    except (OSError, RuntimeError, ValueError, OverflowError) as error:
+        if isinstance(error, FileError):
             raise
         raise FormatError(
             f"HDF5 cannot open the file ({error}): it is damaged or cut off, get it again",
@@ -157,11 +114,13 @@ def _open(source: Source) -> Any:
 
 def read(source: Source, options: ReadOptions) -> Reading:
     """Read a dataset of floats (any width and byte order) and its tokens."""
-    found = _datasets(_open(source))
-    matrix = _matrix(source, found)
-    dim, rows = int(matrix.shape[1]), options.limited(len(matrix))
-    reading = Reading(dim, options.dtype or "float32", rows)
-    tokens = _tokens(source, found, matrix, options, reading)
+    file = _open(source)
+    with understood(source, "the description of its datasets"):
+        found = datasets(source, file)
+        matrix = chosen_matrix(source, found, file)
+        dim, rows = int(matrix.shape[1]), options.limited(len(matrix))
+        reading = Reading(dim, options.dtype or "float32", rows)
+        tokens = _tokens(source, found, matrix, options, reading)
     reading.notes.append(f"dataset {matrix.name} of {matrix.dtype}")
     reading.batches = _batches(source, options, reading, matrix, tokens)
     return reading
@@ -170,7 +129,10 @@ def read(source: Source, options: ReadOptions) -> Reading:
 def _batches(
     source: Source, options: ReadOptions, reading: Reading, matrix: Any, tokens: Tokens
 ) -> Iterator[Batch]:
-    for low, high in spans(0, reading.rows or 0, max(1, BATCH_BYTES // (4 * reading.dim))):
+    step = max(1, BATCH_BYTES // (4 * reading.dim))
+    if matrix.chunks is not None:  # a chunk is unpacked whole, so that it should be but once
+        step = max(1, step // matrix.chunks[0]) * matrix.chunks[0]
+    for low, high in spans(0, reading.rows or 0, step):
         kept = _wanted_rows(tokens, low, high, options)
         if len(kept):
             yield _batch(source, reading, matrix, tokens, kept)
@@ -194,17 +156,11 @@ def _batch(
 ) -> Batch:
     low, high = int(rows[0]), int(rows[-1]) + 1
     matrix = reading.allocate(len(rows), reading.dim, reading.dtype)
-    try:
+    with understood(source, f"rows {low} to {high} of {dataset.name}"):
         if len(rows) == high - low and dataset.dtype == matrix.dtype:
             dataset.read_direct(matrix, np.s_[low:high])
         else:  # NumPy converts: HDF5 makes 0.5 of the float64 next below 1
             matrix[:] = dataset[low:high][rows - low]
-    except OSError as error:
-        raise FormatError(
-            f"HDF5 cannot read rows {low} to {high} of {dataset.name} ({error}): the file is "
-            f"damaged or a filter is missing",
-            path=source.name,
-        ) from error
 
     def place(row: int) -> Place:
         return {"row": int(rows[row])}
@@ -218,7 +174,7 @@ def write(rows: Rows, file: IO[bytes]) -> None:
     import h5py
 
     string = h5py.string_dtype("utf-8")
-    with h5py.File(file, "w", libver="earliest") as out:
+    with PatientFile(file) as patient, h5py.File(patient, "w", libver="earliest") as out:
         chunk = max(1, CHUNK_BYTES // (np.dtype(rows.dtype).itemsize * rows.dim))
         vectors = out.create_dataset(
             "embedding",
@@ -239,6 +195,7 @@ def write(rows: Rows, file: IO[bytes]) -> None:
             vectors[n:last] = batch.matrix
             spelled = [batch.tokens.bytes_at(i) for i in range(last - n)]
             tokens[n:last] = np.array(spelled, dtype=object)
+            patient.check()
             n = last
         if rows.source is not None:
             out.attrs["source"] = rows.source

@@ -16,13 +16,13 @@ PATIENCE = 1.0  # seconds; shorter work shows no bar
 def tracked(source: Source, reading: Reading, what: str) -> Iterator[Batch]:
     """The batches of a reading, with a bar on standard error if that is a terminal."""
     if not sys.stderr.isatty():
-        yield from reading.counted()
+        yield from reading.counted(source.name)
         return
     from tqdm import tqdm
 
     with tqdm(
         total=source.size, desc=what, unit="B", unit_scale=True, delay=PATIENCE, leave=False
     ) as bar:
-        for batch in reading.counted():
+        for batch in reading.counted(source.name):
             yield batch
             bar.update(batch.position - bar.n)

@@ -10,12 +10,13 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from embedfreeze.embeddings import Alignment
 from embedfreeze.errors import FormatError
 from embedfreeze.files import move_body
 from embedfreeze.formats.base import Rows
 from embedfreeze.sealed import BLOCK_BYTES, combine_digests
 from embedfreeze.threads import spans, thread_count, thread_map
-from embedfreeze.tokens import HASH_NAME, TokensBuilder, slot_count
+from embedfreeze.tokens import HASH_NAME, Tokens, TokensBuilder, slot_count
 
 __all__ = ["DTYPES", "FORMAT_NAME", "FORMAT_VERSION", "PAGE", "write"]
 
@@ -25,6 +26,9 @@ PAGE = 4096
 HEADER_RESERVE = 4096
 DTYPES = {"F32": "float32", "F16": "float16"}
 DTYPE_CODES = {name: code for code, name in DTYPES.items()}
+
+
+Part = tuple[str, str, npt.NDArray[Any]]  # a tensor: name, dtype, values
 
 
 class _BlockHasher:
@@ -68,9 +72,9 @@ def _reserve(rows: Rows) -> int:
     n = rows.expected or 0
     blocks = -(-n * rows.dim * np.dtype(rows.dtype).itemsize // BLOCK_BYTES)
     metadata = len(json.dumps(_metadata(rows, "0" * 64)))
-    return _page_up(
-        HEADER_RESERVE + metadata + 8 * (n + 1) + 4 * slot_count(max(n, 1024)) + 32 * blocks
-    )
+    more = sum(array.nbytes for _, _, array in _alignment_parts(rows.alignment))
+    tokens = 8 * (n + 1) + 4 * slot_count(max(n, 1024))
+    return _page_up(HEADER_RESERVE + metadata + tokens + 32 * blocks + more)
 
 
 def _metadata(rows: Rows, digest: str) -> dict[str, str]:
@@ -91,6 +95,10 @@ def _metadata(rows: Rows, digest: str) -> dict[str, str]:
         described["padding_id"] = rows.vocabulary.padding_id
         described["unknown_id"] = rows.vocabulary.unknown_id
         found["vocabulary"] = json.dumps(described)
+    if rows.alignment.coverage is not None:
+        found["coverage"] = json.dumps(rows.alignment.coverage.notes)
+    if rows.alignment.provenance:
+        found["provenance"] = json.dumps(rows.alignment.provenance)
     return found
 
 
@@ -98,33 +106,56 @@ def write(rows: Rows, file: IO[bytes]) -> None:
     """Write a store. Rows that come in unexpected number move the matrix once."""
     start = _reserve(rows)
     file.seek(start)
-    builder, hasher, n = TokensBuilder(rows.expected or 0), _BlockHasher(), 0
+    index = TokensBuilder(rows.expected or 0) if rows.index is None else rows.index
+    hasher, n = _BlockHasher(), 0
     for batch in rows.batches:
         matrix = np.ascontiguousarray(batch.matrix, dtype=np.dtype(rows.dtype).newbyteorder("<"))
         data = memoryview(matrix.reshape(-1).view(np.uint8))
         hasher.update(data)
         file.write(data)
-        duplicates = np.flatnonzero(builder.add(batch.tokens) >= 0)
-        if duplicates.size:
-            token = batch.tokens.bytes_at(int(duplicates[0]))
-            raise FormatError(f"tokens must differ, received {token!r} twice")
+        if rows.index is None:
+            _add_different(index, batch.tokens)
         n += len(batch.tokens)
-    tokens = builder.finish(np.empty(0, np.int64), "surrogateescape")
+    tokens = index.finish(np.empty(0, np.int64), "surrogateescape")
     digests = hasher.digests()
     file.write(tokens.blob)
-    parts: list[tuple[str, str, npt.NDArray[Any]]] = [
+    parts: list[Part] = [
         ("token_offsets", "I64", tokens.offsets),
         ("token_index", "I32", tokens.slots),
         ("block_digests", "U8", digests),
+        *_alignment_parts(rows.alignment),
     ]
     _write_head(rows, file, start, parts, (n, rows.dim), len(tokens.blob))
+
+
+def _alignment_parts(alignment: Alignment) -> list[Part]:
+    """The tensors that only a table has which was aligned, padded to a multiple of 8 bytes."""
+    parts: list[Part] = []
+    if alignment.counts is not None:
+        parts.append(("token_counts", "I64", alignment.counts))
+    record = alignment.coverage
+    if record is not None and record.found_as is not None:
+        parts.append(("spelling_offsets", "I64", record.found_as.offsets))
+        parts.append(("spelling_bytes", "U8", np.frombuffer(record.found_as.blob, np.uint8)))
+    if record is not None:
+        parts.append(("match_stages", "I8", record.stages))
+    if rest := -sum(array.nbytes for _, _, array in parts) % 8:
+        parts.append(("padding", "U8", np.zeros(rest, np.uint8)))
+    return parts
+
+
+def _add_different(index: TokensBuilder, tokens: Tokens) -> None:
+    repeated = np.flatnonzero(index.add(tokens) >= 0)
+    if repeated.size:
+        token = tokens.bytes_at(int(repeated[0]))
+        raise FormatError(f"tokens must differ, received {token!r} twice: leave one out")
 
 
 def _write_head(
     rows: Rows,
     file: IO[bytes],
     start: int,
-    parts: list[tuple[str, str, npt.NDArray[Any]]],
+    parts: list[Part],
     shape: tuple[int, int],
     blob_bytes: int,
 ) -> None:

@@ -21,8 +21,10 @@ import numpy.typing as npt
 from embedfreeze import _kernel
 from embedfreeze.errors import FormatError
 from embedfreeze.files import Source, release_pages
+from embedfreeze.formats.badrow import BadRow
 from embedfreeze.formats.base import Batch, Place, Reading, ReadOptions, index_buffers
-from embedfreeze.formats.textlayout import DELIMITER, TextLayout, fields_of
+from embedfreeze.formats.findings import numbers_in_tokens
+from embedfreeze.formats.textlayout import DELIMITER, TextLayout
 from embedfreeze.threads import spans, thread_imap, thread_map
 from embedfreeze.tokens import Tokens
 
@@ -31,7 +33,7 @@ __all__ = ["read_text"]
 SCAN_BYTES = 8 << 20  # of text that one thread scans at a time
 BATCH_BYTES = 8 << 20  # of text in a batch
 STREAM_BYTES = 16 << 20  # of decompressed text in memory
-LONGEST_LINE = 1 << 28
+LONGEST_LINE = 1 << 26
 LINE_CONTENT = re.compile(rb"[^\r\n]")
 Int64 = npt.NDArray[np.int64]
 
@@ -60,9 +62,9 @@ class _Window:
     def line_number(self, at: int) -> int:
         return self.first_line + int(_kernel.count_lines(self.buffer, self.counted_from, at))
 
-    def line(self, at: int) -> bytes:
-        end = self.buffer.find(b"\n", at, self.stop)
-        return bytes(self.buffer[at : self.stop if end < 0 else end])
+    def line_end(self, at: int) -> int:
+        end: int = self.buffer.find(b"\n", at, self.stop)
+        return self.stop if end < 0 else end
 
 
 def _streamed_windows(source: Source, layout: TextLayout) -> Iterator[_Window]:
@@ -79,11 +81,7 @@ def _streamed_windows(source: Source, layout: TextLayout) -> Iterator[_Window]:
         if last:
             return
         if end == 0 and len(block) >= LONGEST_LINE:
-            raise FormatError(
-                f"a line is longer than {LONGEST_LINE} bytes: this is no text of embeddings",
-                path=source.name,
-                line=first_line,
-            )
+            raise _too_long(source, first_line)
         rest = block[end:stop]
         block = bytearray(max(STREAM_BYTES, 2 * len(rest)))
         block[: len(rest)] = rest
@@ -219,10 +217,11 @@ class _TextReader:
         window, starts, matrix = part.window, part.starts, part.matrix
         n = len(starts)
         values = matrix if matrix.dtype == np.float32 else np.empty((n, self.dim), np.float32)
-        found = np.empty((n, 2), dtype=np.int64)
+        found, unusual = np.empty((n, 2), dtype=np.int64), np.zeros(n, dtype=bool)
         bad = _kernel.parse_rows(
-            window.buffer, window.stop, DELIMITER, self.dim, starts, values, found
+            window.buffer, window.stop, DELIMITER, self.dim, starts, values, found, unusual
         )
+        finite = matrix is values and bool(np.isfinite(values[unusual]).all())
         consumed = int(starts[-1]) if window.mapped else part.position
         if window.mapped and self.options.wanted is None:
             release_pages(window.buffer, int(starts[0]), int(starts[-1]))
@@ -239,8 +238,11 @@ class _TextReader:
             return {"line": window.line_number(int(starts[row]))}
 
         first = {"line": window.line_number(int(skipped[0]))} if skipped.size else None
-        batch = Batch(tokens, matrix[: len(values)], consumed, place, len(skipped), first)
-        return batch.checked(self.source.name)
+        found_odd = numbers_in_tokens(tokens, self.dim, place)
+        batch = Batch(
+            tokens, matrix[: len(values)], consumed, place, len(skipped), first, found_odd
+        )
+        return batch.checked(self.source.name, finite=finite)
 
     def good_rows(self, window: _Window, starts: Int64, found: Int64) -> tuple[Int64, Int64]:
         """Which rows are good and which are bad; the first bad one is refused unless skipped."""
@@ -251,35 +253,21 @@ class _TextReader:
         return np.delete(np.arange(len(starts)), bad), starts[bad]
 
     def explain(self, window: _Window, at: int, reason: int, good: int) -> FormatError:
-        """What is wrong with a row of which `good` fields, from the right, are numbers."""
-        line = window.line(at)
-        fields = fields_of(line)
-        rule = f"a row must be a token and {self.dim} numbers"
-        remedy = 'mend the file, or skip such rows with on_bad_row="skip" (--on-bad-row skip)'
-        column = None
-        if not line.strip():
-            received = "a blank line"
-        elif reason == NOT_A_NUMBER:
-            column = len(fields) - good
-            received = f"{_shown(fields[column - 1])} where a number must stand"
-        else:
-            received = f"{good} numbers"
-            if window.is_end(at + len(line)):
-                remedy = "this is the last row: the file was probably cut off, get it again"
-        return FormatError(
-            f"{rule}, received {received}: {remedy}",
-            path=self.source.name,
-            line=window.line_number(at),
-            column=column,
-        )
+        """What is wrong with the row at `at`."""
+        number, end = window.line_number(at), window.line_end(at)
+        if end - at > LONGEST_LINE:
+            return _too_long(self.source, number)
+        row = BadRow(bytes(window.buffer[at:end]), number, window.is_end(end))
+        return row.error(self.source.name, self.dim, reason, good)
 
 
-TOO_FEW, NOT_A_NUMBER = 1, 2  # the reasons of the kernel's parse_rows
-
-
-def _shown(field: bytes) -> str:
-    text = field[:40].decode("utf-8", "backslashreplace")
-    return repr(text) + ("..." if len(field) > 40 else "") if field else "an empty field"
+def _too_long(source: Source, line: int) -> FormatError:
+    return FormatError(
+        f"a line is longer than {LONGEST_LINE} bytes: this is no text of embeddings, "
+        f"get the file again",
+        path=source.name,
+        line=line,
+    )
 
 
 def _first_words(wanted: Tokens) -> Tokens:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from embedfreeze import _kernel
 
-__all__ = ["DELIMITER", "TextLayout", "detect", "fields_of"]
+__all__ = ["DELIMITER", "TextLayout", "detect", "fields_of", "other_separator"]
 
 DELIMITER = ord(" ")
 BOM = b"\xef\xbb\xbf"
 SAMPLE_LINES = 50
+# What packed data, stores and NumPy arrays begin with, and tar archives hold; lines of text may be
+# in them.
+NO_TEXT = re.compile(
+    rb"(?s)\xfd7zXZ\0|\x28\xb5\x2f\xfd|\x1f\x8b|PK\x03\x04|PK\x05\x06|.{4}\0{4}\{|\x93NUMPY|.{257}ustar"
+)
 
 
 @dataclass(frozen=True)
@@ -90,12 +97,45 @@ def _claimed_dim(line: bytes, rest: list[bytes], complete: bool) -> int | None:
     return None
 
 
+def _as_single_spaces(line: bytes) -> bytes:
+    return b" ".join(line.split())
+
+
+SEPARATORS: dict[str, Callable[[bytes], bytes]] = {
+    "tabs or several spaces between the fields": _as_single_spaces,
+    "commas between the fields": lambda line: _as_single_spaces(line.replace(b",", b" ")),
+    "semicolons between the fields": lambda line: _as_single_spaces(line.replace(b";", b" ")),
+}
+MAC_LINES = "a carriage return alone at the end of a line"
+
+
+def _has_more_numbers(mended: bytes, line: bytes) -> bool:
+    same = mended == b" ".join(fields_of(line))
+    return not same and _trailing_numbers(mended) > _trailing_numbers(line)
+
+
+def _are_rows(lines: list[bytes]) -> bool:
+    return len(lines) > 1 and all(map(_trailing_numbers, lines))
+
+
+def other_separator(head: bytes) -> str | None:
+    """What separates most of the first lines or their fields, if not line feeds and spaces."""
+    lines = [line for line in head.split(b"\n", SAMPLE_LINES)[:SAMPLE_LINES] if line.strip()]
+    for name, mended in SEPARATORS.items():
+        if 2 * sum(_has_more_numbers(mended(line), line) for line in lines) > len(lines):
+            return name
+    inner = [line.rstrip(b"\r").split(b"\r", SAMPLE_LINES)[:SAMPLE_LINES] for line in lines]
+    return MAC_LINES if 2 * sum(map(_are_rows, inner)) > len(lines) else None
+
+
 @lru_cache(maxsize=1)  # the verbs of both text formats ask, one after the other
 def detect(head: bytes, complete: bool) -> TextLayout | None:
     """The layout of a text file, from its first bytes; None if they are no rows of text.
 
     The width is what most of the first lines agree on, never what one line says.
     """
+    if NO_TEXT.match(head):
+        return None
     start = len(BOM) if head.startswith(BOM) else 0
     lines = head[start:].split(b"\n", SAMPLE_LINES)
     if len(lines) > SAMPLE_LINES or not complete:
@@ -111,7 +151,7 @@ def detect(head: bytes, complete: bool) -> TextLayout | None:
     dim = max(widths, key=lambda width: (widths[width], -width))
     if rest and (claimed := _claimed_dim(first, rest, complete)):
         dim = claimed
-    if not dim:
+    if not dim or other_separator(head):
         return None
     declared = _header_claim(first, rest, dim, complete) if rest else None
     if declared is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Iterator
@@ -12,13 +13,14 @@ import numpy.typing as npt
 
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import FileError, FormatError
-from embedfreeze.files import PathLike, Source, atomic_output, open_source
+from embedfreeze.files import PathLike, PathOrFile, Source, atomic_output, name_of, open_source
 from embedfreeze.formats.base import Batch, Format, Reading, ReadOptions, Rows
 from embedfreeze.formats.duplicates import Duplicates, without_rows
 from embedfreeze.formats.glove import GLOVE
 from embedfreeze.formats.hdf5 import HDF5
 from embedfreeze.formats.progress import tracked
 from embedfreeze.formats.store import STORE
+from embedfreeze.formats.strangers import stranger
 from embedfreeze.formats.word2vec import WORD2VEC
 from embedfreeze.formats.word2vec_text import WORD2VEC_TEXT
 from embedfreeze.threads import spans
@@ -52,26 +54,19 @@ def _recognised(source: Source) -> Format:
     for candidate in FORMATS.values():
         if candidate.sniff(source):
             return candidate
-    if source.head[:1] == b"\x80":
-        raise FormatError(
-            "is a Python pickle, which can run any code and is not opened: save it in gensim with "
-            "save_word2vec_format(), then read that",
-            path=source.name,
-        )
-    known = ", ".join(FORMATS)
+    found = stranger(source)
     raise FormatError(
-        f"the content must be one of {known}, received {source.head[:24]!r}...: name the format "
-        f"with format= (--from) if you know it",
+        f"the content must be one of {', '.join(FORMATS)}, received {found.what}: {found.remedy}",
         path=source.name,
     )
 
 
 def open_reading(
-    path: PathLike, options: ReadOptions, *, format: str | None = None, member: str | None = None
+    path: PathOrFile, options: ReadOptions, *, format: str | None = None, member: str | None = None
 ) -> tuple[Source, Format, Reading]:
     """Open a file, recognise its format, read its header; the caller closes the source."""
-    source = open_source(path, member)
-    try:
+    with contextlib.ExitStack() as failed:
+        source = failed.enter_context(open_source(path, member))
         found = _recognised(source) if format is None else _named(format)
         if member is not None and source.container != "zip" and found is not HDF5:
             raise FileError(
@@ -80,11 +75,10 @@ def open_reading(
                 path=source.name,
             )
         reading = found.read(source, options)
+        reading.batches = source.watched(reading.batches)
         source.resources.callback(reading.close)
-        return source, found, reading
-    except BaseException:
-        source.close()
-        raise
+        failed.pop_all()
+    return source, found, reading
 
 
 class _Collector:
@@ -135,14 +129,16 @@ class _Collector:
 
 
 def read(
-    path: PathLike, *, format: str | None = None, member: str | None = None, **options: Any
+    path: PathOrFile, *, format: str | None = None, member: str | None = None, **options: Any
 ) -> Embeddings:
     """Read a whole embedding file.
 
     Parameters
     ----------
-    path : str or os.PathLike
-        A plain, ``.gz`` or ``.zip`` file; content decides, not the name.
+    path : str, os.PathLike or binary file object
+        A plain, ``.gz`` or ``.zip`` file; content decides, not the name. A file object, such as
+        ``open(path, "rb")`` or `io.BytesIO`, is read from where it stands and stays open; where it
+        stands afterwards is not defined.
     format : str, optional
         One of `FORMATS`; default: recognised by content.
     member : str, optional
@@ -200,7 +196,7 @@ def check_target(path: PathLike, format: str | None = None) -> Format:
     FileError
         The name asks for none, or for a compressed store.
     """
-    name = os.fspath(path)
+    name = name_of(path)
     stem, suffix = os.path.splitext(name.lower())
     packed = suffix in (".gz", ".zip")
     if packed:
@@ -224,7 +220,12 @@ def write_rows(
     """Write rows as they come; the target appears whole or not at all."""
     target = check_target(path, format)
     with atomic_output(path, overwrite=overwrite) as file:
-        target.write(rows, file)
+        try:
+            target.write(rows, file)
+        except FormatError as error:
+            if error.path is not None:  # it is the source that is bad
+                raise
+            raise FormatError(str(error), path=name_of(path)) from None
 
 
 def write(
@@ -258,7 +259,7 @@ def write(
         The format cannot hold a token.
     """
     if not len(embeddings):
-        raise FormatError("a file must have rows, received none to write", path=os.fspath(path))
+        raise FormatError("a file must have rows, received none to write", path=name_of(path))
     rows = Rows(
         embeddings.dim,
         str(embeddings.matrix.dtype),
@@ -266,6 +267,7 @@ def write(
         _parts(embeddings),
         None if embeddings.path is None else os.path.basename(embeddings.path),
         vocabulary or embeddings.vocabulary,
+        embeddings.alignment,
     )
     write_rows(rows, path, format=format, overwrite=overwrite)
 

@@ -27,6 +27,8 @@ from embedfreeze.formats.base import (
     Rows,
     index_buffers,
 )
+from embedfreeze.formats.glove import layout_of
+from embedfreeze.formats.textlayout import other_separator
 from embedfreeze.formats.word2vec_text import write_with_header
 from embedfreeze.threads import spans, thread_map
 from embedfreeze.tokens import Tokens
@@ -50,7 +52,7 @@ def _header(source: Source) -> tuple[int, int, int] | None:
 
 def sniff(source: Source) -> bool:
     """A header line; text with a header is recognised before this format is asked."""
-    return _header(source) is not None
+    return _header(source) is not None and other_separator(source.head) is None
 
 
 @dataclass
@@ -165,10 +167,11 @@ class _BinaryReader:
 
     def check_end(self, walked: int, end: int, left: int) -> None:
         if walked < self.limit:
+            some = f" (or read what is there with limit={walked})" if walked else ""
             raise FormatError(
                 f"the header promises {self.declared} rows of {self.dim} values, received "
-                f"{walked} whole rows and {left} bytes: the file is truncated, get it again (or "
-                f"read what is there with limit={walked})",
+                f"{walked} whole rows and {left} bytes: the file is truncated at byte "
+                f"{end + left}, get it again{some}",
                 path=self.source.name,
                 offset=end,
             )
@@ -185,13 +188,14 @@ class _BinaryReader:
         pieces = spans(0, n, max(256, -(-n // self.options.n_threads)))
         mapped = walk.buffer is self.source.buffer
 
-        def work(piece: tuple[int, int]) -> None:
+        def work(piece: tuple[int, int]) -> bool:
             rows = found[slice(*piece)]
-            _kernel.copy_rows(walk.buffer, rows, values[slice(*piece)])
+            finite = _kernel.copy_rows(walk.buffer, rows, values[slice(*piece)])
             if mapped:
                 release_pages(walk.buffer, int(rows[0, 0]), int(rows[-1, 0]))
+            return finite
 
-        thread_map(work, pieces, self.options.n_threads)
+        finite = all(thread_map(work, pieces, self.options.n_threads))
         if matrix.dtype != values.dtype:
             matrix[:] = values
         tokens = Tokens.from_spans(walk.buffer, found, self.options.unicode_errors)
@@ -201,7 +205,19 @@ class _BinaryReader:
             return {"offset": walk.offset + int(found[row, 0])}
 
         batch = Batch(tokens, matrix, last if mapped else self.source.position, place)
-        return batch.checked(self.source.name)
+        return batch.checked(self.source.name, finite=finite and matrix is values)
+
+
+def _refuse_text(source: Source, dim: int) -> None:
+    """The digits of text would be taken for values."""
+    layout = layout_of(source)
+    if layout is not None and layout.header is not None and layout.dim == dim:
+        raise FormatError(
+            "word2vec binary must hold float32 values, received rows of text: leave format= "
+            "(--from) out to have the format recognised",
+            path=source.name,
+            offset=layout.start,
+        )
 
 
 def read(source: Source, options: ReadOptions) -> Reading:
@@ -215,11 +231,13 @@ def read(source: Source, options: ReadOptions) -> Reading:
             offset=0,
         )
     rows, dim, start = header
+    _refuse_text(source, dim)
     reader = _BinaryReader(source, options, rows, dim)
     if source.buffer is not None:
         holds = (source.size - start) // (4 * dim + 1)
         if holds < reader.limit:  # before anything is allocated for what a header claims
-            reader.check_end(holds, source.size, 0)
+            walk = reader.walk_mapped(source.buffer, start)
+            reader.check_end(walk.walked, walk.end, source.size - walk.end)
     reading = Reading(dim, options.dtype or "float32", reader.limit)
     reading.notes.append(f"the header says {rows} rows of {dim} values")
     reading.batches = reader.batches(reading, reader.walks(start))

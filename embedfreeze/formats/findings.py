@@ -1,0 +1,84 @@
+"""What is odd about rows that are kept all the same: they are counted, and the first is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedfreeze import _kernel
+from embedfreeze.tokens import Tokens
+
+__all__ = ["Finding", "Place", "numbers_in_tokens", "values_not_finite"]
+
+Place = dict[str, int]  # keyword arguments of FormatError: line, offset, or row
+PLACE_NAMES = {"line": "line", "offset": "byte offset", "row": "row"}
+NUMBER_ENDS = np.frombuffer(b"0123456789.nNfFyY", np.uint8)  # of digits, nan, inf, infinity
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Odd rows of a batch.
+
+    Attributes
+    ----------
+    what : str
+        What is odd, to stand behind the number of rows.
+    count : int
+        Rows of this kind.
+    first : str
+        The first of them: its token and place.
+    """
+
+    what: str
+    count: int
+    first: str
+
+    @classmethod
+    def of(
+        cls, what: str, rows: npt.NDArray[np.int64], tokens: Tokens, place: Callable[[int], Place]
+    ) -> Finding:
+        """The finding that `rows` (at least one, rising) of a batch are."""
+        row = int(rows[0])
+        (kind, value), *_ = place(row).items()
+        shown = tokens.bytes_at(row).decode("utf-8", "backslashreplace")
+        return cls(what, len(rows), f"{shown!r} at {PLACE_NAMES[kind]} {value}")
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.what}; the first is {self.first}"
+
+
+def values_not_finite(
+    tokens: Tokens, matrix: npt.NDArray[Any], place: Callable[[int], Place]
+) -> tuple[Finding, ...]:
+    """Rows [n, dim] with NaN or infinity: a damaged training run leaves them, no reader should."""
+    if np.isfinite(matrix).all():
+        return ()
+    rows = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+    what = "rows have values that are not finite (nan or inf), which are kept as they are"
+    return (Finding.of(what, rows, tokens, place),)
+
+
+def numbers_in_tokens(
+    tokens: Tokens, dim: int, place: Callable[[int], Place]
+) -> tuple[Finding, ...]:
+    """Tokens of a text file that end in a number after a space, as a row that is too long has."""
+    stops = tokens.offsets[1:]
+    blob = np.frombuffer(tokens.blob, np.uint8)
+    spaces = np.flatnonzero(blob == ord(" "))
+    if not spaces.size:
+        return ()
+    rows = np.unique(np.searchsorted(stops, spaces, side="right"))
+    rows = rows[np.isin(blob[stops[rows] - 1], NUMBER_ENDS)]
+    words = [tokens.bytes_at(row).rpartition(b" ")[2] for row in rows.tolist()]
+    rows = rows[np.array(list(map(_kernel.is_number, words)), dtype=bool)]
+    if not rows.size:
+        return ()
+    what = (
+        f"tokens end in a number after a space: the last {dim} fields of a line are its vector, so "
+        f"these rows may have too many numbers"
+    )
+    return (Finding.of(what, rows, tokens, place),)
