@@ -6,24 +6,32 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from embedfreeze.errors import FrozenError, VocabularyError
 
 __all__ = [
+    "ASCII_WHITE_SPACE",
     "DEFAULT_SPLITTER",
     "PUNCTUATION",
     "WHITE_SPACE",
     "Splitter",
     "SplitterLike",
+    "TokenizerSplitter",
     "splitter_config",
     "splitter_from_config",
 ]
 
-# What Keras' "lower_and_strip_punctuation" deletes, and what str.split() splits at. Both are
-# written out because \s and \w mean other characters to Python than to TensorFlow's RE2.
+# What Keras' "lower_and_strip_punctuation" deletes, what str.split() splits at, and what Keras'
+# "whitespace" splits at. They are written out because \s and \w mean other characters to Python
+# than to TensorFlow's RE2.
 PUNCTUATION = r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']"""
 WHITE_SPACE = "[\t-\r\x1c-\x20\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
+ASCII_WHITE_SPACE = "[\t-\r ]+"
+
+# Half a surrogate pair stands between tokens for a moment: no UTF-8 text can hold it.
+_MARK = "\ud800"
+_ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
 
 @dataclass(frozen=True)
@@ -32,13 +40,24 @@ class Splitter:
 
     Parameters
     ----------
-    lowercase : bool
-        Lower-case the text first (Unicode, as `str.lower`).
+    lowercase : bool or "ascii"
+        Lower-case the text first: all of Unicode, as `str.lower`, or A to Z alone, as Keras'
+        `TextVectorization`.
     delete : str or None
         Regular expression of what is deleted next. The default is the punctuation that Keras'
         `TextVectorization` strips.
-    separators : str
-        Regular expression of what stands between tokens. The default is Unicode white space.
+    separators : str or None
+        Regular expression of what stands between tokens. The default is Unicode white space. An
+        empty expression makes every character a token; None makes the whole text one token, even
+        an empty text.
+    ngrams : tuple of int
+        Sizes of the runs of neighbouring tokens that are given, each joined by spaces, one size
+        after the other. Without any, the tokens themselves.
+
+    Raises
+    ------
+    VocabularyError
+        An expression cannot be compiled, or an argument is none of those above.
 
     Notes
     -----
@@ -51,13 +70,23 @@ class Splitter:
     ['good', 'case', 'excellent', 'value']
     >>> Splitter(delete=None, separators="[^a-z0-9']+")("Don't, please!")
     ["don't", 'please']
+    >>> Splitter(ngrams=(1, 2))("New York City")
+    ['new', 'york', 'city', 'new york', 'york city']
     """
 
-    lowercase: bool = True
+    lowercase: bool | Literal["ascii"] = True
     delete: str | None = PUNCTUATION
-    separators: str = WHITE_SPACE
+    separators: str | None = WHITE_SPACE
+    ngrams: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.lowercase not in (True, False, "ascii"):
+            raise VocabularyError(
+                f"lowercase must be True, False or 'ascii', received {self.lowercase!r}"
+            )
+        object.__setattr__(self, "ngrams", tuple(self.ngrams))  # JSON has lists only
+        if not all(isinstance(size, int) and size > 0 for size in self.ngrams):
+            raise VocabularyError(f"ngrams must be positive integers, received {self.ngrams!r}")
         for name in ("delete", "separators"):
             pattern = getattr(self, name)
             if pattern is None:
@@ -70,18 +99,74 @@ class Splitter:
                 ) from error
 
     @cached_property
-    def _patterns(self) -> tuple[re.Pattern[str] | None, re.Pattern[str]]:
-        delete = None if self.delete is None else re.compile(self.delete, re.ASCII)
-        return delete, re.compile(self.separators, re.ASCII)
+    def _patterns(self) -> tuple[re.Pattern[str] | None, re.Pattern[str] | None]:
+        delete, separators = (
+            None if pattern is None else re.compile(pattern, re.ASCII)
+            for pattern in (self.delete, self.separators)
+        )
+        return delete, separators
 
     def __call__(self, text: str) -> list[str]:
-        """The tokens of one text, never empty ones."""
+        """The tokens of one text: never empty ones, unless `separators` is None."""
         delete, separators = self._patterns
         if self.lowercase:
-            text = text.lower()
+            text = text.translate(_ASCII_LOWER) if self.lowercase == "ascii" else text.lower()
         if delete is not None:
             text = delete.sub("", text)
-        return [token for token in separators.sub("\0", text).split("\0") if token]
+        if separators is None:
+            tokens = [text]
+        else:
+            tokens = [token for token in separators.sub(_MARK, text).split(_MARK) if token]
+        return self._runs(tokens) if self.ngrams else tokens
+
+    def _runs(self, tokens: list[str]) -> list[str]:
+        return [
+            " ".join(tokens[first : first + size])
+            for size in self.ngrams
+            for first in range(len(tokens) - size + 1)
+        ]
+
+
+@dataclass(frozen=True)
+class TokenizerSplitter:
+    """Cuts texts as a Hugging Face tokenizer does, special tokens not added.
+
+    What the file says of truncation and padding holds too.
+
+    Parameters
+    ----------
+    json : str
+        What a ``tokenizer.json`` holds.
+
+    Raises
+    ------
+    VocabularyError
+        On the first text: the `tokenizers` library is not installed.
+    """
+
+    json: str
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        try:
+            from tokenizers import Tokenizer
+        except ModuleNotFoundError as error:
+            raise VocabularyError(
+                "texts are cut as a tokenizer.json says by the tokenizers library, received: "
+                f'{error}: pip install "embedfreeze[tokenizers]"'
+            ) from error
+        return Tokenizer.from_str(self.json)
+
+    def __call__(self, text: str) -> list[str]:
+        """The tokens of one text.
+
+        They are looked up by id: a piece that the model does not know is its unknown token.
+        """
+        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return [self._tokenizer.id_to_token(i) for i in ids]
+
+    def __repr__(self) -> str:
+        return f"TokenizerSplitter({len(self.json)} characters of JSON)"
 
 
 SplitterLike = Callable[[str], list[str]]
@@ -90,12 +175,20 @@ DEFAULT_SPLITTER = Splitter()
 
 def splitter_config(splitter: SplitterLike) -> dict[str, Any] | None:
     """What `splitter_from_config` needs, ready for JSON; None for a callable of the user's."""
-    return asdict(splitter) if isinstance(splitter, Splitter) else None
+    if isinstance(splitter, TokenizerSplitter):
+        return {"tokenizer": splitter.json}
+    if not isinstance(splitter, Splitter):
+        return None
+    config = asdict(splitter)
+    ngrams = config.pop("ngrams")
+    return {**config, "ngrams": list(ngrams)} if ngrams else config
 
 
 def splitter_from_config(config: dict[str, Any] | None) -> SplitterLike:
     """The splitter that was written down; one that could not be refuses to split."""
-    return _lost_splitter if config is None else Splitter(**config)
+    if config is None:
+        return _lost_splitter
+    return TokenizerSplitter(config["tokenizer"]) if "tokenizer" in config else Splitter(**config)
 
 
 def _lost_splitter(text: str) -> list[str]:

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from embedfreeze.errors import FileError, FormatError, UnknownTokenError, VocabularyError
+from embedfreeze.errors import UnknownTokenError, VocabularyError
+from embedfreeze.files import PathLike
 from embedfreeze.splitters import (
     DEFAULT_SPLITTER,
     SplitterLike,
     splitter_config,
     splitter_from_config,
 )
+from embedfreeze.vocabularies.parts import Parts
+from embedfreeze.vocabularies.sources import VocabularySources
+from embedfreeze.vocabularies.tokeras import bucket_numbers, to_layer
+from embedfreeze.vocabularies.vocabularyfiles import write_file
 
-__all__ = ["Vocabulary", "read_lines"]
+__all__ = ["Vocabulary"]
 
 
-class Vocabulary:
+class Vocabulary(VocabularySources):
     """The tokens of a model in id order, with its special tokens.
 
     Parameters
@@ -44,11 +46,17 @@ class Vocabulary:
         Cuts a text into tokens, for `encode`.
     counts : mapping of str to int, optional
         How often each token occurs in the user's texts; coverage can then speak of tokens.
+    unknown_buckets : int
+        How many ids unknown tokens share by their hash, as with Keras' `num_oov_indices`: those
+        of `unknown` and of the first special tokens.
+    unknown_salt : two int, optional
+        The key of that hash, as Keras' `salt`.
 
     Raises
     ------
     VocabularyError
-        A token stands twice (both places are named), or a special token stands among the tokens.
+        A token stands twice (both places are named), a special token stands among the tokens, or
+        there are fewer special tokens than buckets.
 
     Examples
     --------
@@ -69,12 +77,18 @@ class Vocabulary:
         special_first: bool = True,
         splitter: SplitterLike = DEFAULT_SPLITTER,
         counts: Mapping[str, int] | None = None,
+        unknown_buckets: int = 1,
+        unknown_salt: Sequence[int] | None = None,
     ) -> None:
+        if isinstance(tokens, str):
+            raise TypeError("tokens must be an iterable of str, received one str: put it in a list")
         self.padding = padding
         self.unknown = unknown
         self.special = tuple(special)
         self.splitter = splitter
         self.counts = None if counts is None else dict(counts)
+        self.unknown_buckets = unknown_buckets
+        self.unknown_salt = None if unknown_salt is None else tuple(unknown_salt)
         named, listed = self.special_tokens, list(tokens)
         if special_first and tuple(listed[: len(named)]) != named:
             listed = [*named, *listed]
@@ -82,12 +96,23 @@ class Vocabulary:
         self._ids = {token: i for i, token in enumerate(self.tokens)}
         if len(self._ids) != len(self.tokens):
             self._refuse_duplicates(len(named) if special_first else 0)
+        self._check_special(named)
+
+    def _check_special(self, named: tuple[str, ...]) -> None:
         for token in named:
             if token not in self._ids:
                 raise VocabularyError(
                     f"with special_first=False the tokens must hold the special tokens, received "
                     f"none that is {token!r}: name others with padding=, unknown= and special="
                 )
+        if len(set(named)) != len(named):
+            raise VocabularyError(f"special tokens must differ, received {list(named)}")
+        most = 0 if self.unknown is None else 1 + len(self.special)
+        if not 1 <= self.unknown_buckets <= max(1, most):
+            raise VocabularyError(
+                "unknown_buckets must be from 1 to the number of unknown and special tokens, "
+                f"{most}, received {self.unknown_buckets}"
+            )
 
     def _refuse_duplicates(self, n_special: int) -> None:
         first: dict[str, int] = {}
@@ -103,82 +128,6 @@ class Vocabulary:
                 )
             first[token] = i
 
-    @classmethod
-    def from_counts(
-        cls,
-        counts: Mapping[str, int],
-        *,
-        min_count: int = 1,
-        max_size: int | None = None,
-        **options: Any,
-    ) -> Vocabulary:
-        """Tokens by falling count, equal counts in alphabetical order.
-
-        Parameters
-        ----------
-        counts : mapping of str to int
-            How often each token occurs.
-        min_count : int
-            Rarer tokens are left out.
-        max_size : int, optional
-            Largest number of tokens, the special ones not counted.
-        **options
-            As for `Vocabulary`.
-        """
-        special = {
-            options.get("padding", ""),
-            options.get("unknown", "[UNK]"),
-            *options.get("special", ()),
-        }
-        kept = [
-            (token, count)
-            for token, count in counts.items()
-            if count >= min_count and token not in special
-        ]
-        kept.sort(key=lambda item: (-item[1], item[0]))
-        return cls((token for token, _ in kept[:max_size]), counts=counts, **options)
-
-    @classmethod
-    def from_texts(
-        cls,
-        texts: Iterable[str],
-        *,
-        splitter: SplitterLike = DEFAULT_SPLITTER,
-        **options: Any,
-    ) -> Vocabulary:
-        """Count the tokens of texts; the options are those of `from_counts`."""
-        if isinstance(texts, str):
-            raise TypeError("texts must be an iterable of str, received one str: put it in a list")
-        counts = Counter(chain.from_iterable(map(splitter, texts)))
-        return cls.from_counts(counts, splitter=splitter, **options)
-
-    @classmethod
-    def from_file(cls, path: str | os.PathLike[str], **options: Any) -> Vocabulary:
-        r"""Read a UTF-8 text file with one token a line, in id order.
-
-        Lines end at ``\n`` (one ``\r`` before it belongs to the line end); nothing else is
-        stripped. The options are those of `Vocabulary`.
-
-        Raises
-        ------
-        FileError
-            The file cannot be read.
-        FormatError
-            A line is not UTF-8.
-        VocabularyError
-            A token stands on two lines.
-        """
-        name = os.fspath(path)
-        tokens = [_decode_line(line, i, name) for i, line in enumerate(read_lines(path), start=1)]
-        first: dict[str, int] = {}
-        for i, token in enumerate(tokens, start=1):
-            if first.setdefault(token, i) != i:
-                raise VocabularyError(
-                    f"{name}: tokens must differ, received {token!r} on line {first[token]} and "
-                    f"on line {i}: remove one"
-                )
-        return cls(tokens, **options)
-
     @property
     def padding_id(self) -> int | None:
         """Id of the padding token, or None."""
@@ -188,6 +137,25 @@ class Vocabulary:
     def unknown_id(self) -> int | None:
         """Id of the token that stands for unknown ones, or None."""
         return None if self.unknown is None else self._ids[self.unknown]
+
+    @property
+    def unknown_ids(self) -> tuple[int, ...]:
+        """Ids that unknown tokens get: none, one, or one for each bucket."""
+        if self.unknown is None:
+            return ()
+        names = (self.unknown, *self.special[: self.unknown_buckets - 1])
+        return tuple(self._ids[token] for token in names)
+
+    @cached_property
+    def lookup(self) -> Mapping[str, int]:
+        """Ids of the tokens that `encode` finds by name.
+
+        Where unknown tokens share several ids, their names are hashed like any unknown token.
+        """
+        if self.unknown_buckets == 1:
+            return self._ids
+        unknown = set(self.unknown_ids)
+        return {token: i for token, i in self._ids.items() if i not in unknown}
 
     @property
     def special_tokens(self) -> tuple[str, ...]:
@@ -221,7 +189,9 @@ class Vocabulary:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Vocabulary):
             return NotImplemented
-        return self.to_dict() == other.to_dict()
+        mine, theirs = self.settings(), other.settings()
+        same = self.tokens == other.tokens and self.splitter == other.splitter
+        return same and mine == theirs
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -256,7 +226,7 @@ class Vocabulary:
         """
         if isinstance(texts, str):
             raise TypeError("texts must be an iterable of str, received one str: put it in a list")
-        rows = [self._encode_one(text)[:max_length] for text in texts]
+        rows = self._id_rows(self.splitter(text)[:max_length] for text in texts)
         length = max_length if max_length is not None else max(map(len, rows), default=0)
         if self.padding_id is None and any(len(row) != length for row in rows):
             raise VocabularyError(
@@ -267,11 +237,21 @@ class Vocabulary:
             row[: len(known)] = known
         return ids
 
-    def _encode_one(self, text: str) -> list[int]:
-        if self.unknown_id is None:
-            return [self.index(token) for token in self.splitter(text)]
-        find, unknown = self._ids.get, self.unknown_id
-        return [find(token, unknown) for token in self.splitter(text)]
+    def _id_rows(self, texts: Iterable[list[str]]) -> list[list[int]]:
+        if self.unknown is None:
+            return [[self.index(token) for token in tokens] for tokens in texts]
+        if self.unknown_buckets > 1:
+            return self._hashed_rows(list(texts))
+        find, unknown = self._ids.get, self._ids[self.unknown]
+        return [[find(token, unknown) for token in tokens] for tokens in texts]
+
+    def _hashed_rows(self, texts: list[list[str]]) -> list[list[int]]:
+        """Ids where several stand for unknown tokens; one call hashes all of these."""
+        known, unknown = self.lookup, self.unknown_ids
+        missing = sorted({token for tokens in texts for token in tokens if token not in known})
+        numbers = bucket_numbers(missing, len(unknown), self.unknown_salt) if missing else []
+        hashed = {token: unknown[n] for token, n in zip(missing, numbers, strict=True)}
+        return [[known[t] if t in known else hashed[t] for t in tokens] for tokens in texts]
 
     def decode(self, ids: npt.ArrayLike) -> list[list[str]]:
         """Tokens of rows of ids [texts, length], without the padding.
@@ -292,16 +272,20 @@ class Vocabulary:
     def unreachable(self) -> list[str]:
         """Ordinary tokens that the splitter can never produce, so that no text finds them."""
         special = set(self.special_tokens)
-        return [t for t in self.tokens if t not in special and self.splitter(t) != [t]]
+        return [t for t in self.tokens if t not in special and t not in self.splitter(t)]
 
     def settings(self) -> dict[str, Any]:
         """All but the tokens and counts, ready for JSON; a splitter that is a callable is None."""
-        return {
+        settings: dict[str, Any] = {
             "padding": self.padding,
             "unknown": self.unknown,
             "special": list(self.special),
             "splitter": splitter_config(self.splitter),
         }
+        if self.unknown_buckets > 1:
+            settings["unknown_buckets"] = self.unknown_buckets
+            settings["unknown_salt"] = list(self.unknown_salt) if self.unknown_salt else None
+        return settings
 
     @classmethod
     def from_settings(
@@ -309,7 +293,7 @@ class Vocabulary:
         tokens: Iterable[str],
         settings: Mapping[str, Any],
         counts: Mapping[str, int] | None = None,
-    ) -> Vocabulary:
+    ) -> Self:
         """The vocabulary of tokens in id order, special ones included, and of its `settings`."""
         return cls(
             tokens,
@@ -319,7 +303,27 @@ class Vocabulary:
             special_first=False,
             splitter=splitter_from_config(settings["splitter"]),
             counts=counts,
+            unknown_buckets=settings.get("unknown_buckets", 1),
+            unknown_salt=settings.get("unknown_salt"),
         )
+
+    def extended(
+        self, tokens: Iterable[str], counts: Mapping[str, int] | None = None
+    ) -> Vocabulary:
+        """A vocabulary with more tokens, whose ids come after the last one.
+
+        Raises
+        ------
+        VocabularyError
+            A token has an id already.
+        """
+        if isinstance(tokens, str):
+            raise TypeError("tokens must be an iterable of str, received one str: put it in a list")
+        known = self.counts is not None or counts is not None
+        merged = {**(self.counts or {}), **(counts or {})} if known else None
+        longer = Vocabulary.from_settings([*self.tokens, *tokens], self.settings(), merged)
+        longer.splitter = self.splitter  # which may be a callable
+        return longer
 
     def to_dict(self) -> dict[str, Any]:
         """What `from_dict` needs, ready for JSON.
@@ -338,34 +342,73 @@ class Vocabulary:
         return {"tokens": list(self.tokens), **settings}
 
     @classmethod
-    def from_dict(cls, config: Mapping[str, Any]) -> Vocabulary:
+    def from_dict(cls, config: Mapping[str, Any]) -> Self:
         """The vocabulary that `to_dict` wrote down."""
         return cls.from_settings(config["tokens"], config)
 
+    def save(self, path: PathLike, *, overwrite: bool = False) -> None:
+        """Write the vocabulary to a file, whole or not at all; `from_file` reads it back.
 
-def read_lines(path: str | os.PathLike[str]) -> list[bytes]:
-    r"""The lines of a file without the ``\n`` or ``\r\n`` that ends them, and without a BOM.
+        Parameters
+        ----------
+        path : str or os.PathLike
+            ``.json`` keeps everything. ``.txt`` has one token a line in id order: which tokens
+            are special, the splitter and the counts are to be given again when it is read (and
+            ``special_first=False`` where special tokens are not the first ones).
+        overwrite : bool
+            Replace a file that is there.
 
-    Raises
-    ------
-    FileError
-        The file cannot be read.
-    """
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise FileError(f"cannot be read: {error.strerror}", path=os.fspath(path)) from error
-    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    return [line.removesuffix(b"\r") for line in lines]
+        Raises
+        ------
+        FileError
+            The file exists, or cannot be written.
+        VocabularyError
+            The name ends otherwise, the splitter is a callable (``.json``), or a token holds
+            what a line of text cannot (``.txt``).
 
+        Examples
+        --------
+        >>> v = Vocabulary(["good", "case"], counts={"good": 5, "case": 2})
+        >>> v.save("vocabulary.json")
+        >>> Vocabulary.from_file("vocabulary.json") == v
+        True
+        """
+        write_file(path, self.tokens, self._described, overwrite=overwrite)
 
-def _decode_line(line: bytes, number: int, path: str) -> str:
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise FormatError(
-            f"tokens must be UTF-8, received {line!r}", path=path, line=number
-        ) from error
+    def _described(self) -> dict[str, Any]:
+        return {**self.to_dict(), "counts": self.counts}
+
+    def to_keras(self, kind: str = "lookup") -> Any:
+        """A Keras layer with the same ids.
+
+        Parameters
+        ----------
+        kind : {"lookup", "vectorization"}
+            A `keras.layers.StringLookup`, which takes tokens, or a
+            `keras.layers.TextVectorization`, which takes texts and cuts them as the splitter.
+            To load a model with the latter where the splitter has no equal in Keras, import
+            `embedfreeze.graphtext` first.
+
+        Raises
+        ------
+        VocabularyError
+            Keras cannot number tokens so: padding has id 0 (in a `TextVectorization` it is ``""``)
+            and unknown tokens follow it; or cannot cut texts so.
+
+        Examples
+        --------
+        >>> v = Vocabulary(["good", "case"])
+        >>> v.to_keras("vectorization")(["Good case!", "bad"]).numpy().tolist()
+        [[2, 3], [1, 0]]
+        """
+        parts = Parts(
+            self.tokens,
+            self.padding,
+            self.unknown,
+            self.special,
+            self.splitter,
+            None,
+            self.unknown_buckets,
+            self.unknown_salt,
+        )
+        return to_layer(parts, kind)

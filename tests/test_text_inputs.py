@@ -119,7 +119,8 @@ def test_every_code_point_between_two_letters() -> None:
 LOCALES = """
 import json, sys
 import tensorflow as tf
-from embedfreeze.textids import TextToIds, _lowered_differently
+from embedfreeze.graphtext import _lowered_differently
+from embedfreeze.textids import TextToIds
 from embedfreeze.vocabulary import Vocabulary
 texts = json.loads(sys.stdin.read())
 vocabulary = Vocabulary.from_texts(texts)

@@ -91,9 +91,12 @@ def test_from_texts_and_counts() -> None:
     assert v.counts == {"c": 3, "b": 2, "a": 1}
     assert ef.Vocabulary.from_texts(["b a b"], min_count=2).tokens[2:] == ("b",)
     counts = {"x": 1, "b": 2, "a": 2, "": 9, "[UNK]": 5}
-    assert ef.Vocabulary.from_counts(counts).tokens[2:] == ("a", "b", "x")
-    assert ef.Vocabulary.from_counts(counts, max_size=1).tokens[2:] == ("a",)
-    assert ef.Vocabulary.from_counts(counts, max_size=0).tokens == ("", "[UNK]")
+    with pytest.warns(UserWarning, match=r"special tokens, '' \(9 times\), '\[UNK\]' \(5 times\)"):
+        assert ef.Vocabulary.from_counts(counts).tokens[2:] == ("a", "b", "x")
+    with pytest.warns(UserWarning, match="special tokens"):
+        assert ef.Vocabulary.from_counts(counts, max_size=1).tokens[2:] == ("a",)
+    with pytest.warns(UserWarning, match="special tokens"):
+        assert ef.Vocabulary.from_counts(counts, max_size=0).tokens == ("", "[UNK]")
     bare = ef.Vocabulary.from_counts(counts, padding=None, unknown=None)
     assert bare.tokens == ("", "[UNK]", "a", "b", "x")
     with pytest.raises(TypeError, match="received one str"):

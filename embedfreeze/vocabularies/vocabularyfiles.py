@@ -1,0 +1,192 @@
+"""Files that hold a vocabulary: lists of tokens in several formats, and our own JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from embedfreeze.errors import FormatError, VocabularyError
+from embedfreeze.files import PathLike, atomic_output
+from embedfreeze.vocabularies.lines import decode, read_bytes, read_lines
+from embedfreeze.vocabularies.listed import Listed
+from embedfreeze.vocabularies.tables import Columns, read_csv, read_tsv
+
+__all__ = ["read_file", "write_file"]
+
+FORMAT_NAME = "embedfreeze.vocabulary"
+FORMAT_VERSION = 1
+
+
+def read_file(path: PathLike, format: str | None, columns: Columns) -> Listed | Mapping[str, Any]:
+    """The tokens that a file lists, or the content of a vocabulary that was saved as JSON.
+
+    Raises
+    ------
+    FileError
+        The file cannot be read.
+    FormatError
+        Its content is not what its format asks for.
+    VocabularyError
+        A token stands at two places.
+    ValueError
+        There is no such format.
+    """
+    name = os.fspath(path)
+    if format is not None and format not in _FORMATS:
+        raise ValueError(f"format must be one of {list(_FORMATS)}, received {format!r}")
+    format = _extension(name) if format is None else format
+    if columns != Columns() and format not in ("csv", "tsv"):
+        raise ValueError(f"only CSV and TSV files have columns to name, received {name!r}")
+    return _FORMATS.get(format, _read_text)(name, columns)
+
+
+def _extension(name: str) -> str:
+    base = name.lower()
+    for packed in (".gz", ".zip"):
+        base = base.removesuffix(packed)
+    return os.path.splitext(base)[1].removeprefix(".")
+
+
+def _read_text(path: str, _: Columns) -> Listed:
+    lines = read_lines(path)
+    tokens = [decode(line, i, path) for i, line in enumerate(lines, start=1)]
+    return Listed("line", tokens, range(1, len(tokens) + 1))
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object of JSON, repeated names kept."""
+
+
+def _read_json(path: str, _: Columns) -> Listed | Mapping[str, Any]:
+    data = read_bytes(path)
+    try:
+        found = json.loads(data.decode("utf-8"), object_pairs_hook=_Pairs)
+    except json.JSONDecodeError as error:
+        raise FormatError(
+            f"the file must be JSON: {error.msg}", path=path, line=error.lineno
+        ) from error
+    except UnicodeDecodeError as error:
+        raise FormatError("JSON must be UTF-8", path=path, offset=error.start) from error
+    except RecursionError as error:
+        raise FormatError("JSON must not be nested so deep", path=path) from error
+    if isinstance(found, _Pairs):
+        return _json_object(found, path)
+    if isinstance(found, list):
+        return _json_listed([(token, None) for token in found], None, path)
+    raise _not_tokens(f"{found!r:.60}", path)
+
+
+def _json_object(pairs: _Pairs, path: str) -> Listed | Mapping[str, Any]:
+    if ("format", FORMAT_NAME) in pairs:
+        return _saved(pairs, path)
+    if any(isinstance(value, list) for _, value in pairs):
+        names = ", ".join(repr(name) for name, _ in pairs[:5])
+        raise _not_tokens(f"an object with {names}", path)
+    return _json_listed(pairs, [i for _, i in pairs], path)
+
+
+def _not_tokens(found: str, path: str) -> FormatError:
+    return FormatError(
+        "the JSON of a vocabulary is a list of tokens, a map of tokens to ids, or what "
+        f"Vocabulary.save wrote, received {found}: read a tokenizer.json with "
+        "Vocabulary.from_tokenizer",
+        path=path,
+    )
+
+
+def _json_listed(pairs: Sequence[tuple[Any, Any]], ids: list[Any] | None, path: str) -> Listed:
+    tokens = [token for token, _ in pairs]
+    for place, token in enumerate(tokens, start=1):
+        _check_token(token, place, path)
+    return Listed("item", tokens, range(1, len(tokens) + 1), ids)
+
+
+def _check_token(token: Any, place: int, path: str) -> None:
+    if not isinstance(token, str):
+        raise FormatError(f"tokens must be strings, received {token!r} as item {place}", path=path)
+    try:
+        token.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise FormatError(
+            f"tokens must be Unicode text, received half a surrogate pair: {token!r}, item {place}",
+            path=path,
+        ) from error
+
+
+def _saved(pairs: _Pairs, path: str) -> Mapping[str, Any]:
+    found: dict[str, Any] = _plain(pairs)
+    if found.get("version") != FORMAT_VERSION:
+        raise FormatError(
+            f"this version of embedfreeze reads version {FORMAT_VERSION} of a saved vocabulary, "
+            f"received {found.get('version')!r}: read it with the version that wrote it",
+            path=path,
+        )
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Objects of JSON as dicts, inner ones too."""
+    if isinstance(value, _Pairs):
+        return {name: _plain(inner) for name, inner in value}
+    return value
+
+
+def write_file(
+    path: PathLike,
+    tokens: Sequence[str],
+    describe: Callable[[], Mapping[str, Any]],
+    *,
+    overwrite: bool,
+) -> None:
+    """Write a vocabulary: all that `describe` gives to ``.json``, its tokens to ``.txt``.
+
+    Raises
+    ------
+    FileError
+        The target exists and `overwrite` is false, or it cannot be written.
+    VocabularyError
+        The name ends otherwise, or text cannot hold a token.
+    """
+    name = os.fspath(path)
+    extension = _extension(name)
+    if extension not in ("json", "txt"):
+        raise VocabularyError(
+            f"a vocabulary is saved as .json (all of it) or .txt (its tokens), received {name!r}"
+        )
+    data = _json_bytes(describe()) if extension == "json" else _text_bytes(tokens)
+    with atomic_output(path, overwrite=overwrite) as file:
+        file.write(data)
+
+
+def _json_bytes(content: Mapping[str, Any]) -> bytes:
+    described = {"format": FORMAT_NAME, "version": FORMAT_VERSION, **content}
+    return json.dumps(described, indent=1).encode() + b"\n"
+
+
+def _text_bytes(tokens: Sequence[str]) -> bytes:
+    for i, token in enumerate(tokens):
+        if "\n" in token or token.endswith("\r") or (i == 0 and token.startswith("\ufeff")):
+            raise _not_text(token, i)
+    try:
+        return "".join(f"{token}\n" for token in tokens).encode()
+    except UnicodeEncodeError as error:
+        i = str(error.object).count("\n", 0, error.start)
+        raise _not_text(tokens[i], i) from error
+
+
+def _not_text(token: str, i: int) -> VocabularyError:
+    return VocabularyError(
+        "a line of UTF-8 text cannot hold a token with a line feed, with a carriage return at its "
+        "end, with bytes that are not UTF-8, or, on the first line, with a byte order mark; "
+        f"received {token!r} (id {i}): save as .json"
+    )
+
+
+_FORMATS = {
+    "txt": _read_text,
+    "csv": read_csv,
+    "tsv": read_tsv,
+    "json": _read_json,
+}
