@@ -12,7 +12,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c '$(SUITS)' 2>/dev/null && echo $$python && break; done)
 
 # What `make test` leaves out: tests that take long or write gigabytes. `make test SELECT=slow`.
-SELECT ?= not slow and not large
+SELECT ?= not slow and not large and not exhaustive
 
 # Two installations into one environment would get in each other's way.
 .NOTPARALLEL:

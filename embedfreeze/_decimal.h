@@ -31,6 +31,7 @@ enum ef_status {
     EF_INEXACT = 2 /* a number, but the caller must round it */
 };
 
+#define EF_SMALLEST_NORMAL UINT32_C(0x00800000)
 #define EF_INFINITY UINT32_C(0x7F800000)
 #define EF_NAN UINT32_C(0x7FC00000)
 #define EF_MAX_TEXT 16 /* longest text that ef_write_float makes: -1.17549435e-38 */
@@ -114,22 +115,31 @@ static inline enum ef_status ef_read_word(const ef_byte *p, const ef_byte *end, 
     return EF_OK;
 }
 
+#define EF_MAX_SCALE 44 /* the powers of ten that ef_scaled takes */
+
+/* value * 10^e10, rounded once up to 10^22 (those powers are exact doubles), twice beyond. */
+static inline double ef_scaled(double value, int e10)
+{
+    if (e10 < -22) {
+        value /= ef_pow10[22];
+        e10 += 22;
+    } else if (e10 > 22) {
+        value *= ef_pow10[22];
+        e10 -= 22;
+    }
+    return e10 < 0 ? value / ef_pow10[-e10] : value * ef_pow10[e10];
+}
+
 /* Round w * 10^e10 (w inexact in its last place where `cut`) if that can be done surely. */
 static inline enum ef_status ef_round(uint64_t w, int64_t e10, int cut, float *out)
 {
     *out = 0.0f;
     if (w == 0)
         return EF_OK;
-    double value = (double)w;
-    int exact = !cut && w <= (UINT64_C(1) << 53) && e10 >= -22 && e10 <= 22;
-    if (e10 < -44 || e10 > 22)
+    if (e10 < -EF_MAX_SCALE || e10 > EF_MAX_SCALE)
         return EF_INEXACT;
-    if (e10 < -22) {
-        value /= ef_pow10[22];
-        e10 += 22;
-    }
-    value = e10 < 0 ? value / ef_pow10[-e10] : value * ef_pow10[e10];
-    if (exact) {
+    double value = ef_scaled((double)w, (int)e10);
+    if (!cut && w <= (UINT64_C(1) << 53) && e10 >= -22 && e10 <= 22) {
         *out = (float)value;
         return EF_OK;
     }
@@ -243,37 +253,40 @@ static inline int ef_read_usual(const ef_byte *p, const ef_byte *end, float *out
     return w >= 0;
 }
 
-/* Where `digits` * 10^-scale reads back to `bits`? Exact: digits < 2^53, 0 <= |scale| <= 22. */
-static inline int ef_reads_back(uint64_t digits, int scale, uint32_t bits)
+/* floor(log10(value)), or beside it right at a power of ten beyond 10^22. */
+static inline int ef_exponent(double value)
 {
-    double value = scale < 0 ? (double)digits * ef_pow10[-scale] : (double)digits / ef_pow10[scale];
-    return ef_float_bits((float)value) == bits;
-}
-
-/* The fewest digits d (up to nine) and the scale s with d * 10^-s == value, for values whose
- * scales stay within 22; 0 if there are none. `exponent` is floor(log10(value)), found here. */
-static inline uint64_t ef_shortest(float magnitude, int *scale)
-{
-    double value = magnitude;
-    uint32_t bits = ef_float_bits(magnitude);
     int exponent = 0;
-    if (value >= 1e21 || value < 1e-13)
-        return 0;
     if (value >= 1)
-        while (value >= ef_pow10[exponent + 1])
+        while (ef_scaled(value, -exponent - 1) >= 1)
             exponent++;
     else
         do
             exponent--;
-        while (value * ef_pow10[-exponent] < 1);
-    for (int digits = 6; digits <= 9; digits++) {
+        while (ef_scaled(value, -exponent) < 1);
+    return exponent;
+}
+
+/* The fewest digits d (up to nine) and the scale s with d * 10^-s == value; 0 where the caller must
+ * find them. No two decimals of six digits lie as near to each other as two floats, except for
+ * subnormal ones: where one of fewer digits reads back, it is the one of six. */
+static inline uint64_t ef_shortest(float magnitude, int *scale)
+{
+    uint32_t bits = ef_float_bits(magnitude);
+    if (bits < EF_SMALLEST_NORMAL)
+        return 0;
+    int exponent = ef_exponent(magnitude);
+    for (int digits = 6; digits <= 9 && digits - 1 - exponent <= EF_MAX_SCALE; digits++) {
         int s = digits - 1 - exponent;
-        double scaled = s < 0 ? value / ef_pow10[-s] : value * ef_pow10[s];
+        double scaled = ef_scaled(magnitude, s);
         uint64_t below = (uint64_t)scaled;
         int above_first = scaled - (double)below >= 0.5;
         for (int i = 0; i < 2; i++) {
             uint64_t candidate = below + (uint64_t)(above_first ^ i);
-            if (candidate && ef_reads_back(candidate, s, bits)) {
+            float read;
+            if (ef_round(candidate, -s, 0, &read) != EF_OK)
+                return 0;
+            if (ef_float_bits(read) == bits) {
                 while (candidate % 10 == 0) {
                     candidate /= 10;
                     s--;

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from embedfreeze.embeddings import Alignment
 from embedfreeze.errors import FormatError
-from embedfreeze.files import PathLike
+from embedfreeze.files import PathLike, PathOrFile, name_of
 from embedfreeze.formats import (
     Batch,
     Duplicates,
+    FirstRows,
     ReadOptions,
     Rows,
     check_target,
@@ -22,7 +24,7 @@ from embedfreeze.formats import (
     warn_of_skipped,
     write_rows,
 )
-from embedfreeze.tokens import Tokens
+from embedfreeze.tokens import Tokens, TokensBuilder
 from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["Conversion", "convert"]
@@ -65,7 +67,7 @@ class Conversion:
 
 
 def convert(
-    source: PathLike,
+    source: PathOrFile,
     target: PathLike,
     *,
     from_format: str | None = None,
@@ -79,8 +81,10 @@ def convert(
 
     Parameters
     ----------
-    source, target : str or os.PathLike
-        A file that `read` can read, and one that `write` can write.
+    source : str, os.PathLike or binary file object
+        A file that `read` can read. A file object must be able to seek for ``on_duplicate="last"``.
+    target : str or os.PathLike
+        One that `write` can write.
     from_format, to_format : str, optional
         Default: by the source's content, and by the target's name.
     member : str, optional
@@ -105,18 +109,26 @@ def convert(
     def opened() -> _Stream:
         return _Stream(source, chosen, from_format, member)
 
-    keep = _keeper(os.fspath(source), chosen, opened)
+    choice = _choice(name_of(source), chosen, opened)
     with opened() as stream:
         reading = stream.reading
-        name = os.path.basename(os.fspath(source))
-        batches = stream.batches(keep)
-        rows = Rows(reading.dim, reading.dtype, reading.rows, batches, name)
+        name = os.path.basename(name_of(source))
+        batches = stream.batches(choice.keep)
+        rows = Rows(
+            reading.dim,
+            reading.dtype,
+            reading.rows,
+            batches,
+            name,
+            alignment=Alignment(provenance=reading.provenance),
+            index=choice.index,
+        )
         write_rows(rows, target, format=target_format.name, overwrite=overwrite)
         warn_of_skipped(stream.source.name, reading)
         return Conversion(
-            source=os.fspath(source),
+            source=name_of(source),
             source_format=stream.format.name,
-            target=os.fspath(target),
+            target=name_of(target),
             target_format=target_format.name,
             rows=stream.kept,
             dim=reading.dim,
@@ -125,14 +137,23 @@ def convert(
         )
 
 
-Keep = Callable[[Batch, int], "np.ndarray[Any, np.dtype[np.bool_]]"]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+Keep = Callable[[Batch, int], Mask]
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which rows of a batch stay, by its first row's number; their tokens, if these are known."""
+
+    keep: Keep
+    index: TokensBuilder | None = None
 
 
 class _Stream:
     """A source that is open, and the batches of it that are kept."""
 
     def __init__(
-        self, path: PathLike, options: ReadOptions, format: str | None, member: str | None
+        self, path: PathOrFile, options: ReadOptions, format: str | None, member: str | None
     ) -> None:
         opened = open_reading(path, options, format=format, member=member)
         self.source, self.format, self.reading = opened
@@ -142,8 +163,8 @@ class _Stream:
     def __enter__(self) -> _Stream:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.source.close()
+    def __exit__(self, *error: Any) -> None:
+        self.source.__exit__(*error)
 
     def wanted_batches(self) -> Iterator[Batch]:
         for batch in tracked(self.source, self.reading, "convert"):
@@ -163,7 +184,7 @@ class _Stream:
             raise FormatError("has no rows that are wanted", path=self.source.name)
 
 
-def _chosen(batch: Batch, mask: np.ndarray[Any, np.dtype[np.bool_]]) -> Batch:
+def _chosen(batch: Batch, mask: Mask) -> Batch:
     if mask.all():
         return batch
     rows = np.flatnonzero(mask)
@@ -175,22 +196,18 @@ def _chosen(batch: Batch, mask: np.ndarray[Any, np.dtype[np.bool_]]) -> Batch:
     )
 
 
-def _keeper(path: str, options: ReadOptions, opened: Callable[[], _Stream]) -> Keep:
-    """Says which rows of a batch stay: not those of `on_duplicate`."""
-    if options.on_duplicate == "last":
-        with opened() as stream:  # which row is the last is known at the end only
-            stream.source.needed_again()
-            duplicates = Duplicates(stream.source.name, options)
-            for batch in stream.wanted_batches():
-                duplicates.add(batch)
-            dropped = duplicates.dropped()
-        return lambda batch, first: ~np.isin(np.arange(first, first + len(batch.tokens)), dropped)
+def _choice(path: str, options: ReadOptions, opened: Callable[[], _Stream]) -> _Choice:
+    """Which rows `on_duplicate` keeps."""
+    if options.on_duplicate != "last":
+        first_rows = FirstRows(path, options)
+        return _Choice(lambda batch, _: first_rows.add(batch), first_rows.index)
 
-    duplicates = Duplicates(path, options)
-
-    def keep(batch: Batch, first: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        mask = np.ones(len(batch.tokens), dtype=bool)
-        mask[duplicates.add(batch)] = False
-        return mask
-
-    return keep
+    with opened() as stream:  # which row is the last is known at the end only
+        stream.source.needed_again()
+        duplicates = Duplicates(stream.source.name, options)
+        for batch in stream.wanted_batches():
+            duplicates.add(batch)
+        dropped = duplicates.dropped()
+    return _Choice(
+        lambda batch, first: ~np.isin(np.arange(first, first + len(batch.tokens)), dropped)
+    )

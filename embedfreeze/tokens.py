@@ -5,13 +5,14 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from embedfreeze import _kernel
-from embedfreeze.errors import EmbedFreezeError, UnknownTokenError
+from embedfreeze.errors import EmbedFreezeError, FormatError, UnknownTokenError
 
 __all__ = [
     "HASH_NAME",
@@ -19,6 +20,7 @@ __all__ = [
     "TokensBuilder",
     "UnicodeErrors",
     "build_slots",
+    "not_utf8",
     "slot_count",
     "spans_of",
 ]
@@ -49,6 +51,15 @@ def spans_of(offsets: Offsets) -> npt.NDArray[np.int64]:
     return np.stack([offsets[:-1], np.diff(offsets)], axis=1)
 
 
+def not_utf8(token: bytes, **place: Any) -> FormatError:
+    """The error of a token that is not UTF-8 under ``unicode_errors="strict"``."""
+    return FormatError(
+        f'tokens must be UTF-8, received {token!r}: pass unicode_errors="replace" or '
+        f'"surrogateescape" (--unicode-errors) to take it',
+        **place,
+    )
+
+
 class Tokens(Sequence[str]):
     """A read-only sequence of str over the bytes that a file has.
 
@@ -62,6 +73,8 @@ class Tokens(Sequence[str]):
         The hash index, int32 [power of two], as a store holds it; made when first needed.
     unicode_errors : str
         How tokens that are not UTF-8 are shown (the bytes stay as they are).
+    path : str, optional
+        The file that they are mapped from, which was not read to check them.
     """
 
     def __init__(
@@ -71,7 +84,9 @@ class Tokens(Sequence[str]):
         *,
         slots: Slots | None = None,
         unicode_errors: UnicodeErrors = "strict",
+        path: str | None = None,
     ) -> None:
+        self.path = path
         self.blob = memoryview(blob).cast("B") if len(blob) else memoryview(b"")
         self.offsets = offsets
         self.unicode_errors: UnicodeErrors = unicode_errors
@@ -109,6 +124,13 @@ class Tokens(Sequence[str]):
         _kernel.gather_spans(buffer, np.ascontiguousarray(spans), blob)
         return cls(blob, offsets, unicode_errors=unicode_errors)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Tokens]) -> Tokens:
+        """The tokens of several, one behind the other."""
+        sizes = np.concatenate([np.zeros(1, np.int64), *(np.diff(p.offsets) for p in parts)])
+        blob = b"".join(part._used_blob() for part in parts)
+        return cls(blob, np.cumsum(sizes), unicode_errors=parts[0].unicode_errors)
+
     @cached_property
     def slots(self) -> Slots:
         """The hash index, int32 [power of two]: rows, or -1."""
@@ -118,8 +140,16 @@ class Tokens(Sequence[str]):
         return len(self.offsets) - 1
 
     def bytes_at(self, row: int) -> bytes:
-        """The bytes of one token."""
-        return bytes(self.blob[self.offsets[row] : self.offsets[row + 1]])
+        """The bytes of one token; FormatError where the offsets of a mapped file do not fit."""
+        start, stop = int(self.offsets[row]), int(self.offsets[row + 1])
+        if not 0 <= start <= stop <= len(self.blob):
+            raise FormatError(
+                f"offsets of tokens must rise from 0 to {len(self.blob)}, received {start} and "
+                f"{stop}: the file is damaged, get it again",
+                path=self.path,
+                row=row,
+            )
+        return bytes(self.blob[start:stop])
 
     @overload
     def __getitem__(self, row: int) -> str: ...
@@ -131,15 +161,29 @@ class Tokens(Sequence[str]):
         row = operator.index(row)
         if not -len(self) <= row < len(self):
             raise IndexError(f"rows are from 0 to {len(self) - 1}, received {row}")
-        return self.bytes_at(row % len(self)).decode("utf-8", self.unicode_errors)
+        row %= len(self)
+        spelled = self.bytes_at(row)
+        try:
+            return spelled.decode("utf-8", self.unicode_errors)
+        except UnicodeDecodeError:
+            raise not_utf8(spelled, path=self.path, row=row) from None
 
     def __iter__(self) -> Iterator[str]:
         blob, errors = self.blob, self.unicode_errors
-        ends = iter(self.offsets.tolist())
-        start = next(ends)
-        for end in ends:
-            yield str(blob[start:end], "utf-8", errors)
-            start = end
+        row = -1
+        self._check_offsets()
+        try:
+            for row, (start, end) in enumerate(pairwise(self.offsets.tolist())):  # noqa: B007
+                yield str(blob[start:end], "utf-8", errors)
+        except UnicodeDecodeError:
+            raise not_utf8(self.bytes_at(row), path=self.path, row=row) from None
+
+    def _check_offsets(self) -> None:
+        """Offsets that are not those of this process are not trusted."""
+        if self.path is not None and len(self):
+            starts, stops = self.offsets[:-1], self.offsets[1:]
+            bad = (starts < 0) | (stops < starts) | (stops > len(self.blob))
+            self.bytes_at(int(np.argmax(bad)))  # raises if there is a bad one
 
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self[:3]))
@@ -171,7 +215,12 @@ class Tokens(Sequence[str]):
         """Row of each token that stands in a buffer at spans (start, length) [n, 2], or -1."""
         rows = np.empty(len(spans), dtype=np.int32)
         spans = np.ascontiguousarray(spans)
-        _kernel.index_find(self.blob, self.offsets, self.slots, buffer, spans, rows)
+        if not _kernel.index_find(self.blob, self.offsets, self.slots, buffer, spans, rows):
+            raise FormatError(
+                "the index of the tokens must lead to tokens, received one that does not: the "
+                "file is damaged, get it again",
+                path=self.path,
+            )
         return rows
 
     def __contains__(self, token: object) -> bool:
@@ -186,13 +235,18 @@ class Tokens(Sequence[str]):
 
     def _row(self, token: str) -> int:
         try:
-            return int(self.find([token])[0])
+            wanted = Tokens.from_strings([token])
         except EmbedFreezeError:  # half of a character stands in no file
             return -1
+        return int(self.find(wanted)[0])
 
     def part(self, low: int, high: int) -> Tokens:
         """The tokens of the rows low to high - 1, over the same bytes."""
         return Tokens(self.blob, self.offsets[low : high + 1], unicode_errors=self.unicode_errors)
+
+    def escaped(self) -> Tokens:
+        """The same bytes, shown with surrogates for what is not UTF-8, so that nothing is lost."""
+        return Tokens(self.blob, self.offsets, unicode_errors="surrogateescape")
 
     def take(self, rows: npt.ArrayLike) -> Tokens:
         """The tokens of some rows."""
@@ -232,7 +286,9 @@ class TokensBuilder:
         """Append tokens; for each the row of the first that spells the same, or -1 if new."""
         first, last = self._n, self._n + len(tokens)
         if last > len(self._offsets) - 1:
-            self._offsets = np.resize(self._offsets, 2 * last + 1)
+            grown = np.zeros(2 * last + 1, dtype=np.int64)  # takes memory where it is written
+            grown[: first + 1] = self._offsets[: first + 1]
+            self._offsets = grown
         start = len(self._blob) - int(tokens.offsets[0])
         self._blob += tokens._used_blob()
         self._offsets[first + 1 : last + 1] = tokens.offsets[1:] + start
@@ -242,6 +298,21 @@ class TokensBuilder:
             self._slots = np.full(slot_count(last), -1, dtype=np.int32)
             self._insert(0, first)
         return self._insert(first, last)
+
+    def add_new(self, tokens: Tokens) -> Rows:
+        """Append the tokens that are new, no repeated one; the result is that of `add`."""
+        first = self._n
+        found = self.add(tokens)
+        if (found >= 0).any():
+            self._forget(first)
+            self.add(tokens.take(np.flatnonzero(found < 0)))
+        return found
+
+    def _forget(self, first: int) -> None:
+        """Take the rows from `first` on away: inserted last, they are on no other's path."""
+        self._slots[self._slots >= first] = -1
+        del self._blob[int(self._offsets[first]) :]
+        self._n = first
 
     def token(self, row: int) -> str:
         """One of the tokens that were added."""

@@ -262,6 +262,23 @@ def test_hostile_index(
         )
 
 
+@pytest.mark.parametrize("row", [-2, -(2**31), 3, 2**31 - 1])
+def test_an_index_that_leads_nowhere_is_told_of(row: int) -> None:
+    """Rows that are found before are true; from there on there is none."""
+    tokens = [b"a", b"b", b"c"]
+    blob, offsets, slots = index_of(tokens)
+    spans, rows = np.array([[0, 1], [1, 1], [2, 1]]), np.zeros(3, np.int32)
+    assert _kernel.index_find(blob, offsets, slots, blob, spans, rows) is True
+    assert rows.tolist() == [0, 1, 2]
+    assert _kernel.index_find(blob, offsets, slots, b"z", spans[:1], rows) is True
+    spoiled = np.where(slots == 1, row, slots).astype(np.int32)
+    assert _kernel.index_find(blob, offsets, spoiled, blob, spans, rows) is False
+    assert rows.tolist() == [0, -1, -1]
+    full = np.full(len(slots), 2, np.int32)
+    assert _kernel.index_find(blob, offsets, full, blob, spans[::-1].copy(), rows) is False
+    assert rows.tolist() == [2, -1, -1]
+
+
 # ---- tokens --------------------------------------------------------------------------------------
 
 
@@ -431,10 +448,13 @@ def reference_row(
 def check_rows(buffer: bytes, stop: int, starts: list[int], delimiter: int, dim: int) -> None:
     values = guarded_array(np.zeros((len(starts), dim)), np.uint32).reshape(-1, dim)
     spans = guarded_array(np.zeros((len(starts), 2)), np.int64).reshape(-1, 2)
+    unusual = guarded_array(np.zeros(len(starts)), np.uint8)
     bad = _kernel.parse_rows(
-        guarded(buffer), stop, delimiter, dim, guarded_array(starts, np.int64), values, spans
+        *(guarded(buffer), stop, delimiter, dim, guarded_array(starts, np.int64), values, spans),
+        unusual,
     )
     assert bad == int((spans[:, 0] < 0).sum())
+    assert np.isfinite(values.view(np.float32)[unusual == 0]).all()
     for row, start in enumerate(starts):
         line = buffer[start:stop].partition(b"\n")[0]
         span, expected = reference_row(line, bytes([delimiter]), dim)
@@ -692,8 +712,21 @@ def test_copy_rows(buffer: bytes, row_bytes: int, data: st.DataObject) -> None:
         [(start, end - start) for start, end in zip(starts, ends, strict=True)], np.int64
     )
     values = guarded(b"?" * (row_bytes * len(ends)))
-    _kernel.copy_rows(guarded(buffer), spans, values)
+    finite = _kernel.copy_rows(guarded(buffer), spans, values)
+    if row_bytes == 4:
+        assert finite == np.isfinite(np.frombuffer(values, np.float32)).all()
     assert bytes(values) == b"".join(buffer[end + 1 :][:row_bytes] for end in ends)
+
+
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=40), st.integers(1, 40))
+def test_copied_values_that_are_not_finite_are_told_of(words: list[int], dim: int) -> None:
+    values = np.array((words * dim)[: len(words) // dim * dim or dim], np.uint32).reshape(-1, dim)
+    buffer = b"".join(b"t " + row.tobytes() for row in values)
+    spans = np.array([[i * (4 * dim + 2), 1] for i in range(len(values))])
+    copy = np.empty_like(values)
+    finite = _kernel.copy_rows(buffer, spans, copy)
+    assert np.array_equal(copy, values)
+    assert finite == np.isfinite(values.view(np.float32)).all()
 
 
 @pytest.mark.parametrize("span", [*SMALL_PAIRS, *HUGE_PAIRS])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedfreeze.errors import EmbedFreezeError, UnknownTokenError
+from embedfreeze.errors import EmbedFreezeError, FormatError, UnknownTokenError
 from embedfreeze.tokens import Tokens, TokensBuilder, build_slots, slot_count, spans_of
 
 STRANGE = ["", " ", "\0", "\0\0", "a\0", "\u00a0", "\u3000x", "\u2028", "\u0085", "\t", "\n", "😀"]
@@ -69,10 +69,13 @@ def test_what_is_not_utf8(words: list[bytes]) -> None:
     expected = None
     for row, word in enumerate(words):
         try:
-            assert tokens[row] == word.decode()
+            assert word.decode() == tokens[row]
         except UnicodeDecodeError:
-            with pytest.raises(UnicodeDecodeError):
+            with pytest.raises(FormatError, match=f"row {row}: tokens must be UTF-8"):
                 tokens[row]
+            if expected is None:
+                with pytest.raises(FormatError, match=f"row {row}: tokens must be UTF-8"):
+                    list(tokens)
             expected = row if expected is None else expected
     assert tokens.first_not_utf8() == expected
     shown = [word.decode("utf-8", "replace") for word in words]
@@ -161,11 +164,17 @@ def test_slots_of_a_store_are_used_and_not_trusted() -> None:
     slots, found = build_slots(blob, offsets)
     assert found.tolist() == [-1, -1, -1]
     assert Tokens(blob, offsets, slots=slots).find(["c", "b", "x"]).tolist() == [2, 1, -1]
-    for wrong in (-1, -2, 3, 2**31 - 1, -(2**31)):
-        spoiled = np.where(slots == 1, wrong, slots).astype(np.int32)
-        assert Tokens(blob, offsets, slots=spoiled).find(["a", "b"]).tolist() == [0, -1]
+    emptied = np.where(slots == 1, -1, slots).astype(np.int32)
+    assert Tokens(blob, offsets, slots=emptied).find(["a", "b"]).tolist() == [0, -1]
     full = np.zeros(8, np.int32)
-    assert Tokens(blob, offsets, slots=full).find(["a", "b"]).tolist() == [0, -1]
+    wrong = [np.where(slots == 1, row, slots) for row in (-2, 3, 2**31 - 1, -(2**31))]
+    for spoiled in (*wrong, full):
+        tokens = Tokens(blob, offsets, slots=spoiled.astype(np.int32), path="f")
+        assert tokens.find(["a"]).tolist() == [0]
+        with pytest.raises(FormatError, match="f: the index of the tokens must lead to tokens"):
+            tokens.find(["a", "b"])
+        with pytest.raises(FormatError, match="f: the index of the tokens must lead to tokens"):
+            assert "b" in tokens
     with pytest.raises(ValueError, match="power of two"):
         Tokens(blob, offsets, slots=slots[:3]).find(["a"])
 
@@ -246,6 +255,27 @@ def test_builder_grows(expected: int, step: int) -> None:
     kept = np.delete(np.array(words, object), repeated).tolist()
     assert all_bytes(tokens) == kept
     assert np.array_equal(tokens.find(tokens), np.arange(len(kept)))
+
+
+@pytest.mark.parametrize("step", [1, 7, 900, 20_000])
+def test_a_builder_of_new_tokens_alone_is_one_that_never_saw_others(step: int) -> None:
+    words = [b"%d" % (i * i % 7919) for i in range(20_000)]
+    builder, other = TokensBuilder(), TokensBuilder()
+    new = list(dict.fromkeys(words))
+    other.add(Tokens.from_bytes(new, "strict"))
+    seen: set[bytes] = set()
+    for low in range(0, len(words), step):
+        batch = words[low : low + step]
+        found = builder.add_new(Tokens.from_bytes(batch, "strict"))
+        for row, word in zip(found.tolist(), batch, strict=True):
+            assert (row >= 0) == (word in seen)
+            seen.add(word)
+        assert len(builder) == len(seen)
+    none = np.empty(0, np.int64)
+    tokens, expected = builder.finish(none, "strict"), other.finish(none, "strict")
+    assert all_bytes(tokens) == new
+    assert np.array_equal(tokens.slots, expected.slots)
+    assert np.array_equal(tokens.find(tokens), np.arange(len(new)))
 
 
 @pytest.mark.parametrize("n", [0, 1, 1024, 1025, 3000])
