@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from embedfreeze import _kernel
-from embedfreeze.coverage import MISSING, SPECIAL, Coverage
-from embedfreeze.embeddings import Embeddings
+from embedfreeze.coverage import Coverage
+from embedfreeze.embeddings import Alignment, Embeddings
 from embedfreeze.errors import FormatError, VocabularyError
-from embedfreeze.files import PathLike
-from embedfreeze.formats import Batch, ReadOptions, open_reading, tracked, warn_of_skipped, write
-from embedfreeze.sealed import SealedMatrix, SealedMatrixBuilder
-from embedfreeze.splitters import Splitter
-from embedfreeze.threads import spans, thread_map
+from embedfreeze.files import PathLike, PathOrFile
+from embedfreeze.filling import OwnStore, Target
+from embedfreeze.folds import Match
+from embedfreeze.formats import ReadOptions, write
+from embedfreeze.gathering import Combine, Gathered, Request, gather, gather_or_own
+from embedfreeze.sealed import SealedMatrix
+from embedfreeze.sources import EmbeddingsSource, FileSource, RowSource
 from embedfreeze.tokens import Tokens
+from embedfreeze.transforms import Transforms
+from embedfreeze.unknown import Oov, Policies, SpecialRow
 from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["AlignedEmbeddings", "align", "load"]
 
-Oov = Literal["zeros", "mean", "hash"]
-Int32 = npt.NDArray[np.int32]
-STAGES: dict[str, Callable[[str], str]] = {"exact": str, "lower": str.lower}
-OOV = ("zeros", "mean", "hash")
-COPY_BYTES = 4 << 20  # for one thread
-HASH_ROWS = 4096
-HASH_SCALE = 2.0**-24  # 24 random bits become a float32 in [-0.5, 0.5) without rounding
+Origin = PathOrFile | Embeddings
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +44,16 @@ class AlignedEmbeddings:
         Which ids found a row in the file, and how.
     source : str or None
         Where the rows come from.
+    provenance : dict
+        How the matrix with this digest was made: sources, match stages, policies and transforms,
+        ready for JSON.
     """
 
     sealed: SealedMatrix
     vocabulary: Vocabulary
     coverage: Coverage | None = None
     source: str | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.sealed.array) != len(self.vocabulary):
@@ -92,7 +92,7 @@ class AlignedEmbeddings:
         )
 
     def save(self, path: PathLike, *, overwrite: bool = False) -> None:
-        """Write a store with the matrix, the tokens and the vocabulary's special tokens.
+        """Write a store with the matrix, the tokens, the vocabulary, coverage and provenance.
 
         Raises
         ------
@@ -101,239 +101,173 @@ class AlignedEmbeddings:
         VocabularyError
             The vocabulary's splitter is a callable of the user's.
         """
-        embeddings = Embeddings(Tokens.from_strings(self.tokens), self.matrix, self.source)
+        record = None if self.coverage is None else self.coverage.record()
+        alignment = Alignment(self._counts(), record, self.provenance)
+        tokens = Tokens.from_strings(self.tokens)
+        embeddings = Embeddings(tokens, self.matrix, self._source_names(), alignment=alignment)
         write(embeddings, path, format="store", overwrite=overwrite, vocabulary=self.vocabulary)
 
+    def _source_names(self) -> str | None:
+        """Of several sources, whose names are joined, without the folders of each."""
+        parts = () if self.coverage is None else self.coverage.sources
+        names = [os.path.basename(part.source) for part in parts if part.source is not None]
+        return ", ".join(names) or self.source
 
-class _Wanted:
-    """The spellings that are looked for in a file, and the ids that want each of them.
+    def _counts(self) -> npt.NDArray[np.int64] | None:
+        counts = self.vocabulary.counts
+        if counts is None:
+            return None
+        return np.fromiter((counts.get(token, -1) for token in self.tokens), np.int64, len(self))
 
-    Wish w says: id `ids[w]` wants the row of spelling `keys[w]`, found in stage `stages[w]`. Wishes
-    are sorted by key; those of key k are `starts[k]` to `starts[k + 1] - 1`.
-    """
-
-    def __init__(self, vocabulary: Vocabulary, match: Sequence[str]) -> None:
-        if not match or any(stage not in STAGES for stage in match):
-            raise ValueError(f"match must be some of {', '.join(STAGES)}, received {match!r}")
-        ordinary = np.delete(np.arange(len(vocabulary)), vocabulary.special_ids)
-        spelled = [vocabulary.tokens[i] for i in ordinary.tolist()]
-        keys: dict[str, int] = {}
-        wishes = [np.empty((0, 3), np.int64)]
-        for stage, name in enumerate(match):
-            folded = list(map(STAGES[name], spelled))
-            chosen: Sequence[int] = range(len(spelled))
-            if "exact" in match[:stage]:  # a token that the fold leaves as it is was wished for
-                chosen = [j for j, key in enumerate(folded) if key != spelled[j]]
-            found = [keys.setdefault(folded[j], len(keys)) for j in chosen]
-            wish = np.empty((len(found), 3), np.int64)
-            wish[:, 0], wish[:, 1], wish[:, 2] = found, ordinary[chosen], stage
-            wishes.append(wish)
-        table = np.concatenate(wishes)
-        table = table[np.argsort(table[:, 0], kind="stable")]
-        self.ids, self.stages = table[:, 1], table[:, 2]
-        self.starts = np.searchsorted(table[:, 0], np.arange(len(keys) + 1))
-        self.n_keys = len(keys)
-        self.special = [vocabulary.tokens[i] for i in vocabulary.special_ids]
-        special_keys = (token for token in self.special if token not in keys)
-        self.tokens = Tokens.from_strings([*keys, *special_keys])
-        self.special_rows = self.tokens.find(self.special)
-
-    def wishes_of(self, keys: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ...]:
-        """The wishes of some keys, and for each wish which of the keys it is."""
-        counts = self.starts[keys + 1] - self.starts[keys]
-        which = np.repeat(np.arange(len(keys)), counts)
-        first = np.repeat(self.starts[keys] - np.cumsum(counts) + counts, counts)
-        return first + np.arange(len(which)), which
-
-
-class _Filler:
-    """Puts the rows that are found into a matrix, for each id the one of its best stage."""
-
-    def __init__(
-        self, vocabulary: Vocabulary, match: Sequence[str], options: ReadOptions, source: str
-    ) -> None:
-        self.vocabulary = vocabulary
-        self.match = tuple(match)
-        self.options = options
-        self.source = source
-        self.wanted = _Wanted(vocabulary, match)
-        self.stage_of_id = np.full(len(vocabulary), MISSING, dtype=np.int8)
-        self._best = np.full(len(vocabulary), len(match), dtype=np.int64)
-        self._seen = np.zeros(self.wanted.n_keys, dtype=bool)
-        self._special: set[str] = set()
-        self._repeated = 0
-
-    def start(self, dim: int, dtype: str) -> None:
-        self._dim, self._dtype = dim, dtype
-
-    @cached_property
-    def builder(self) -> SealedMatrixBuilder:
-        """The matrix, made when a row is there: until then `dim` is only what a header says."""
-        return SealedMatrixBuilder((len(self.vocabulary), self._dim), self._dtype)
-
-    def add(self, batch: Batch) -> None:
-        """Take what is wanted of a batch."""
-        found = self.wanted.tokens.find(batch.tokens)
-        for row in np.flatnonzero(np.isin(found, self.wanted.special_rows)):
-            self._special.add(self.wanted.tokens[int(found[row])])
-        rows = np.flatnonzero((found >= 0) & (found < self.wanted.n_keys))
-        rows = self._without_repeated(batch, rows, found[rows])
-        self.take(found[rows].astype(np.int64), batch.matrix, rows)
-
-    def _without_repeated(
-        self, batch: Batch, rows: npt.NDArray[np.int64], keys: Int32
-    ) -> npt.NDArray[np.int64]:
-        """Of rows with the same key only the first, or the last."""
-        _, first = np.unique(keys, return_index=True)
-        fresh = np.zeros(len(rows), dtype=bool)
-        fresh[first] = ~self._seen[keys[first]]
-        self._seen[keys] = True
-        repeated = np.flatnonzero(~fresh)
-        self._repeated += len(repeated)
-        if not len(repeated):
-            return rows
-        if self.options.on_duplicate == "error":
-            row = int(rows[repeated[0]])
-            raise FormatError(
-                f"tokens must differ, received {batch.tokens[row]!r} again: keep one with "
-                f"on_duplicate= (--on-duplicate)",
-                path=self.source,
-                **batch.place(row),
-            )
-        if self.options.on_duplicate == "first":
-            return rows[fresh]
-        _, last = np.unique(keys[::-1], return_index=True)
-        return rows[np.sort(len(rows) - 1 - last)]
-
-    def take(
+    def extend(
         self,
-        keys: npt.NDArray[np.int64],
-        matrix: npt.NDArray[Any],
-        rows: npt.NDArray[np.int64],
-    ) -> None:
-        """Give the row of each (different) key to the ids that want it and have no better one."""
-        wishes, which = self.wanted.wishes_of(keys)
-        ids, stages = self.wanted.ids[wishes], self.wanted.stages[wishes]
-        for stage in range(len(self.match)):
-            better = (stages == stage) & (stage <= self._best[ids])
-            chosen = ids[better]
-            self._copy(matrix, rows[which[better]], chosen)
-            self._best[chosen] = stage
-            self.stage_of_id[chosen] = stage
+        tokens: Iterable[str],
+        source: Origin,
+        *,
+        counts: Mapping[str, int] | None = None,
+        match: Match = ("exact", "lower"),
+        fold_file: bool = False,
+        oov: Oov = "zeros",
+        seed: int = 0,
+        format: str | None = None,
+        member: str | None = None,
+        **options: Any,
+    ) -> AlignedEmbeddings:
+        """A table with the rows of new tokens behind its own, which stay as they are.
 
-    def _copy(
-        self, matrix: npt.NDArray[Any], rows: npt.NDArray[np.int64], ids: npt.NDArray[np.int64]
-    ) -> None:
-        row_bytes = matrix.itemsize * matrix.shape[1]
-        target = self.builder.array
-        thread_map(
-            lambda span: _kernel.scatter_rows(
-                matrix, rows[slice(*span)], target, ids[slice(*span)], row_bytes
-            ),
-            spans(0, len(ids), max(1, COPY_BYTES // row_bytes)),
-            self.options.n_threads,
-        )
+        Parameters
+        ----------
+        tokens : iterable of str
+            They get the ids after the last one.
+        source : str, os.PathLike or Embeddings
+            Where their rows come from.
+        counts : mapping of str to int, optional
+            How often they occur.
+        match, fold_file, oov, seed, format, member, **options
+            As for `load`. "mean" and "normal" take all rows of the new table that were found.
 
-    def finish(self, oov: Oov, seed: int) -> AlignedEmbeddings:
-        """Fill the rows of unknown tokens and seal."""
-        self.stage_of_id[list(self.vocabulary.special_ids)] = SPECIAL
-        coverage = Coverage(
-            self.vocabulary,
-            self.match,
-            self.stage_of_id,
-            tuple(token for token in self.wanted.special if token in self._special),
-            self._repeated,
-        )
-        unknown = self.stage_of_id < 0
-        if self.vocabulary.padding_id is not None:
-            unknown[self.vocabulary.padding_id] = False
-        _fill_unknown(self.builder.array, self.vocabulary, np.flatnonzero(unknown), oov, seed)
-        return AlignedEmbeddings(self.builder.seal(), self.vocabulary, coverage, self.source)
+        Returns
+        -------
+        AlignedEmbeddings
+            A new one; this one stays as it is.
+
+        Raises
+        ------
+        VocabularyError
+            A token has an id already, or this table was centred or projected: what its rows went
+            through cannot be repeated.
+        FormatError
+            The rows of the source have another dim or dtype.
+        """
+        request = Request(match, fold_file, Policies(oov, {}, seed), self._repeated_transforms())
+        vocabulary, n = self.vocabulary.extended(tokens, counts), len(self)
+        added = Vocabulary(vocabulary.tokens[n:], padding=None, unknown=None)
+        origin = _source_of(source, ReadOptions(**options), format, member)
+        found = gather(added, [origin], request)
+        array = found.target.array
+        if (array.shape[1], array.dtype) != (self.dim, self.matrix.dtype):
+            raise FormatError(
+                f"new rows must be {self.dim} x {self.matrix.dtype} as those of the table are, "
+                f"received {array.shape[1]} x {array.dtype}: name another source, or "
+                f'pass dtype="{self.matrix.dtype}"',
+                path=origin.name,
+            )
+        target = Target(len(vocabulary), sealed=True)
+        target.start(self.dim, str(array.dtype), origin.name)
+        target.array[:n], target.array[n:] = self.matrix, array
+        coverage = Coverage.extended(self.coverage, found.coverage, vocabulary)
+        everything = np.concatenate([np.ones(n, bool), found.has_row])
+        Gathered(target, everything, coverage, found.origins).complete(vocabulary, request.policies)
+        step = {"tokens": len(added), **request.described([origin], found.origins)}
+        provenance = {**self.provenance, "extended": [*self.provenance.get("extended", []), step]}
+        sealed = target.builder.seal()
+        return AlignedEmbeddings(sealed, vocabulary, coverage, coverage.source, provenance)
+
+    def _repeated_transforms(self) -> Transforms:
+        done = Transforms(**self.provenance.get("transforms", {}))
+        if not done.by_row or self.provenance.get("steps", []) != list(done.steps):
+            raise VocabularyError(
+                f"a table is extended by rows that went through the same, received one with "
+                f"{', '.join(self.provenance['steps'])}, which depends on all its rows or was done "
+                f"before it was loaded: load it anew with the longer vocabulary"
+            )
+        return done
 
 
-def _fill_unknown(
-    matrix: npt.NDArray[Any],
-    vocabulary: Vocabulary,
-    unknown: npt.NDArray[np.int64],
-    oov: Oov,
-    seed: int,
-) -> None:
-    if oov == "mean":
-        known = np.ones(len(matrix), dtype=bool)
-        known[unknown] = False
-        if vocabulary.padding_id is not None:
-            known[vocabulary.padding_id] = False
-        if known.any():
-            matrix[unknown] = matrix.mean(axis=0, dtype=np.float64, where=known[:, None])
-    elif oov == "hash":
-        tokens = Tokens.from_strings(vocabulary.tokens[i] for i in unknown)
-        for low, high in spans(0, len(unknown), HASH_ROWS):
-            part = tokens.part(low, high)
-            matrix[unknown[low:high]] = _hashed_rows(part, matrix.shape[1], seed)
+def _source_of(
+    origin: Origin, options: ReadOptions, format: str | None = None, member: str | None = None
+) -> RowSource:
+    if isinstance(origin, Embeddings):
+        return EmbeddingsSource(origin, options)
+    return FileSource(origin, options, format, member)
 
 
-def _hashed_rows(tokens: Tokens, dim: int, seed: int) -> npt.NDArray[np.float32]:
-    """Rows in [-0.5, 0.5) that depend on the token and the seed alone, the same everywhere.
-
-    Each value is SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) of the token's hash, the seed and
-    the column, of which the highest 24 bits become a float without rounding.
-    """
-    hashes = np.empty(len(tokens), dtype=np.uint64)
-    _kernel.hash_tokens(tokens.blob, tokens.offsets, hashes)
-    golden = 0x9E3779B97F4A7C15
-    start = np.uint64((seed * golden) % 2**64)
-    steps = np.arange(1, dim + 1, dtype=np.uint64) * np.uint64(golden)
-    x = (hashes + start)[:, None] + steps
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    x ^= x >> np.uint64(31)
-    centred = (x >> np.uint64(40)).astype(np.int32) - (1 << 23)
-    rows: npt.NDArray[np.float32] = centred.astype(np.float32) * np.float32(HASH_SCALE)
-    return rows
+def _aligned(
+    vocabulary: Vocabulary, sources: Sequence[RowSource], request: Request
+) -> AlignedEmbeddings:
+    if not sources:
+        raise ValueError("at least one source is needed, received none")
+    request.policies.refuse(vocabulary)
+    found = gather_or_own(vocabulary, sources, request)
+    if isinstance(found, OwnStore):
+        e = found.embeddings
+        coverage = e.coverage_of(vocabulary)
+        return AlignedEmbeddings(found.sealed, vocabulary, coverage, e.path, e.provenance)
+    found.complete(vocabulary, request.policies)
+    return AlignedEmbeddings(
+        found.target.builder.seal(),
+        vocabulary,
+        found.coverage,
+        found.coverage.source,
+        request.described(sources, found.origins),
+    )
 
 
 def align(
-    embeddings: Embeddings,
+    embeddings: Embeddings | Sequence[Embeddings],
     vocabulary: Vocabulary,
     *,
-    match: Sequence[str] = ("exact", "lower"),
+    match: Match = ("exact", "lower"),
+    fold_file: bool = False,
     oov: Oov = "zeros",
+    special: Mapping[str, SpecialRow] | None = None,
     seed: int = 0,
+    combine: Combine = "first",
+    **transforms: Any,
 ) -> AlignedEmbeddings:
     """Rows of embeddings in the order of a vocabulary's ids, in sealed memory.
 
     A store that was saved with this very vocabulary is not copied: it stays mapped and watched.
-    Parameters, errors and result are those of `load`.
+    Parameters, errors and result are those of `load`; several embeddings are combined likewise.
     """
-    _check(vocabulary, oov, "align")
-    if embeddings.sealed is not None and _is_own(embeddings, vocabulary):
-        return AlignedEmbeddings(embeddings.sealed, vocabulary, None, embeddings.path)
-    filler = _Filler(vocabulary, match, ReadOptions(), embeddings.path or "embeddings")
-    rows = embeddings.tokens.find(filler.wanted.tokens)
-    filler._special.update(t for t in filler.wanted.special if t in embeddings.tokens)
-    keys = np.flatnonzero(rows[: filler.wanted.n_keys] >= 0)
-    filler.start(embeddings.dim, str(embeddings.matrix.dtype))
-    filler.take(keys, embeddings.matrix, rows[keys].astype(np.int64))
-    return filler.finish(oov, seed)
-
-
-def _is_own(embeddings: Embeddings, vocabulary: Vocabulary) -> bool:
-    """Is this the vocabulary that the store was saved with?"""
-    return (
-        embeddings.special is not None
-        and len(embeddings) == len(vocabulary)
-        and isinstance(vocabulary.splitter, Splitter)
-        and embeddings.vocabulary == vocabulary
-    )
+    vocabulary = _checked(vocabulary, "align")
+    several = [embeddings] if isinstance(embeddings, Embeddings) else list(embeddings)
+    for given in several:
+        if not isinstance(given, Embeddings):
+            raise TypeError(
+                f"align needs Embeddings, received {type(given).__name__}: read them with "
+                f"embedfreeze.read, or align a file with embedfreeze.load"
+            )
+    policies = Policies(oov, special or {}, seed)
+    request = Request(match, fold_file, policies, Transforms(**transforms), combine)
+    return _aligned(vocabulary, [EmbeddingsSource(e) for e in several], request)
 
 
 def load(
-    path: PathLike,
+    path: PathOrFile | Sequence[PathOrFile],
     vocabulary: Vocabulary | None = None,
     *,
-    match: Sequence[str] = ("exact", "lower"),
+    match: Match = ("exact", "lower"),
+    fold_file: bool = False,
     oov: Oov = "zeros",
+    special: Mapping[str, SpecialRow] | None = None,
     seed: int = 0,
+    combine: Combine = "first",
+    normalize: Literal["l2"] | None = None,
+    center: bool = False,
+    dim: int | None = None,
+    reduce: Literal["first", "pca"] = "first",
+    all_but_the_top: int = 0,
     format: str | None = None,
     member: str | None = None,
     **options: Any,
@@ -344,31 +278,56 @@ def load(
 
     Parameters
     ----------
-    path : str or os.PathLike
-        A file that `read` can read.
+    path : str, os.PathLike or binary file object, or a sequence of them
+        Files that `read` can read.
     vocabulary : Vocabulary
         Row i of the result belongs to its id i. Its special tokens are not looked up.
-    match : sequence of {"exact", "lower"}
-        How an id may find its row, tried in this order.
-    oov : {"zeros", "mean", "hash"}
-        The rows of tokens that the file has not, and of the unknown token: zeros, the mean of the
-        rows found, or values in [-0.5, 0.5) made of a hash of the token. Padding is always zeros.
+    match : sequence of str or callable
+        How an id may find its row, tried in this order: "exact", "lower", "upper", "title",
+        "casefold", "nfc", "nfkc", "strip_accents", "digits" (each becomes ``#``), "digits0" (each
+        becomes ``0``), "underscore" (for a space), "piece" (without the mark of a subword piece),
+        several in turn as "piece+lower", or a callable from str to str. A stage folds the
+        vocabulary's token and looks for that spelling.
+    fold_file : bool
+        Fold the file's tokens too: the vocabulary's "king" finds the file's "King". Of rows that
+        fold alike the one that is spelled as the vocabulary spells it counts, else the earliest.
+        All rows are then parsed; with ``on_duplicate="last"`` the file is read twice.
+    oov : str or callable
+        The rows of tokens that the file has not: "zeros"; the "mean" of the rows found; "normal"
+        draws with their mean and standard deviation; "hash", values in [-0.5, 0.5) made of a hash
+        of the token; "error"; "nearest", the row of the closest spelling within one edit (else
+        zeros), for which the file is read twice more; or what a callable makes of their list,
+        numbers [tokens, dim]. Special tokens follow the first four, and are zeros otherwise.
+        Padding is always zeros.
+    special : mapping of str to str or array-like, optional
+        Rows of single special tokens: "zeros", "mean", "normal", "hash", "file" (the file's row of
+        that spelling, else with a warning as `oov` says), or a vector [dim].
     seed : int
-        For "hash".
+        For "normal" and "hash".
+    combine : {"first", "concat"}
+        Of several files the first that has a token gives its row, or the rows are put side by side:
+        where one has no part of a row, that part follows `oov` (a callable makes whole rows).
+    normalize, center, dim, reduce, all_but_the_top
+        As for `Transforms`: what is done to the rows that were found. Off by default.
     format, member, **options
         As for `read`.
 
     Returns
     -------
     AlignedEmbeddings
-        Matrix [len(vocabulary), dim], sealed, with its coverage.
+        Matrix [len(vocabulary), dim], sealed, with its coverage and provenance.
 
     Raises
     ------
     TypeError
         Without a vocabulary: `read` reads a whole file.
     FileError, FormatError
-        As for `read`; rows that are not needed are not checked.
+        As for `read`; rows that are not needed are not checked. Several files must have rows of one
+        dim, unless they are put side by side.
+    UnknownTokenError
+        With ``oov="error"``: tokens have no row.
+    VocabularyError
+        `special` names what is no special token.
 
     Examples
     --------
@@ -376,27 +335,19 @@ def load(
     >>> a
     AlignedEmbeddings(5 x 50 float32, sealed, 2 of 3 types found)
     """
-    vocabulary = _check(vocabulary, oov, "load")
+    vocabulary = _checked(vocabulary, "load")
+    transforms = Transforms(center, all_but_the_top, dim, reduce, normalize)
+    policies = Policies(oov, special or {}, seed)
+    request = Request(match, fold_file, policies, transforms, combine)
     chosen = ReadOptions(**options)
-    filler = _Filler(vocabulary, match, chosen, os.fspath(path))
-    chosen = replace(chosen, wanted=filler.wanted.tokens)
-    source, _, reading = open_reading(path, chosen, format=format, member=member)
-    with source:
-        if reading.ready is not None:
-            return align(reading.ready, vocabulary, match=match, oov=oov, seed=seed)
-        filler.start(reading.dim, reading.dtype)
-        for batch in tracked(source, reading, "load"):
-            filler.add(batch)
-        warn_of_skipped(source.name, reading)
-    return filler.finish(oov, seed)
+    paths = list(path) if isinstance(path, Sequence) and not isinstance(path, str) else [path]
+    return _aligned(vocabulary, [FileSource(p, chosen, format, member) for p in paths], request)
 
 
-def _check(vocabulary: Vocabulary | None, oov: str, caller: str) -> Vocabulary:
+def _checked(vocabulary: Vocabulary | None, caller: str) -> Vocabulary:
     if not isinstance(vocabulary, Vocabulary):
         raise TypeError(
             f"{caller} needs a Vocabulary, received {type(vocabulary).__name__}: make one with "
             f"embedfreeze.Vocabulary, or read the whole file with embedfreeze.read"
         )
-    if oov not in OOV:
-        raise ValueError(f"oov must be one of {', '.join(OOV)}, received {oov!r}")
     return vocabulary

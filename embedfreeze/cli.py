@@ -9,17 +9,51 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
+from embedfreeze.align import AlignedEmbeddings, load
 from embedfreeze.convert import convert
-from embedfreeze.errors import EmbedFreezeError
-from embedfreeze.formats import FORMATS, inspect
+from embedfreeze.errors import (
+    EmbedFreezeError,
+    FileError,
+    FormatError,
+    UnknownTokenError,
+    VocabularyError,
+)
+from embedfreeze.files import atomic_output, check_output
+from embedfreeze.folds import FOLDS
+from embedfreeze.formats import FORMATS, check_target, inspect
+from embedfreeze.unknown import OOV_NAMES, SPECIAL_NAMES
 from embedfreeze.vocabulary import Vocabulary
 
-__all__ = ["main"]
+__all__ = ["STATUSES", "main"]
+
+DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
+# What ends a command, and the exit status it has then: the first kind that fits counts.
+STATUSES: dict[type[BaseException], int] = {
+    FormatError: 4,
+    FileError: 3,
+    VocabularyError: 5,
+    UnknownTokenError: 5,
+    EmbedFreezeError: FAILED,
+    MemoryError: FAILED,
+    OSError: FAILED,  # such as no memory for a mapping
+    ValueError: WRONG_CALL,  # options that contradict each other
+}
+STATUS_HELP = """\
+exit status:
+  0    done
+  1    any other error, also of memory; or the reader of the output had enough
+  2    a wrong call
+  3    a file cannot be opened, found, created or replaced
+  4    the content of a file is bad
+  5    tokens or a vocabulary contradict each other
+  130  interrupted
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status is 0, 1 for an error, 2 for a wrong call.
+    """Run a command; the exit status says which kind of error ended it, as ``--help`` lists.
 
     Parameters
     ----------
@@ -35,14 +69,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
-        return 1
-    except (EmbedFreezeError, MemoryError) as error:
-        print(f"embedfreeze: error: {error}", file=sys.stderr)
-        return 1
+        return FAILED
+    except tuple(STATUSES) as error:
+        print(f"embedfreeze: error: {str(error) or 'out of memory'}", file=sys.stderr)
+        return next(status for kind, status in STATUSES.items() if isinstance(error, kind))
     except KeyboardInterrupt:
         print("embedfreeze: interrupted", file=sys.stderr)
-        return 130
-    return 0
+        return INTERRUPTED
+    return DONE
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:
@@ -67,9 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="embedfreeze",
         description="Pretrained word embeddings: convert, inspect, and freeze them in TensorFlow.",
+        epilog=STATUS_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_convert(commands.add_parser("convert", help="convert an embedding file"))
+    _add_align(commands.add_parser("align", help="a store with the rows of your vocabulary"))
     _add_inspect(commands.add_parser("inspect", help="say what an embedding file is"))
     _add_demo(commands.add_parser("demo", help="the main job on the bundled real sample"))
     return parser
@@ -78,22 +115,12 @@ def _parser() -> argparse.ArgumentParser:
 def _add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="from_format", choices=FORMATS, help="default: by content")
     parser.add_argument("--member", help="member of an archive, or dataset of an HDF5 file")
-
-
-def _add_tokens(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokens", help="HDF5: dataset of the tokens, or a file, one a line")
 
 
-def _add_convert(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SRC")
-    parser.add_argument("target", metavar="DST", help="a name that ends in .gz or .zip compresses")
-    _add_reading(parser)
-    parser.add_argument("--to", dest="to_format", choices=FORMATS, help="default: by DST's name")
-    _add_tokens(parser)
+def _add_rows(parser: argparse.ArgumentParser) -> None:
+    """Options of `ReadOptions`; `_rows` gathers them."""
     parser.add_argument("--limit", type=_count, help="at most this many rows from the start")
-    parser.add_argument(
-        "--vocabulary", metavar="FILE", help="only the tokens of this file, one a line"
-    )
     parser.add_argument("--dtype", choices=["float32", "float16"])
     parser.add_argument("--on-bad-row", choices=["error", "skip"], default="error")
     parser.add_argument("--on-duplicate", choices=["first", "last", "error"], default="first")
@@ -104,6 +131,22 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=_positive)
     parser.add_argument("--force", action="store_true", help="replace DST if it exists")
+
+
+def _rows(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("tokens", "limit", "dtype", "on_bad_row", "on_duplicate", "unicode_errors", "threads")
+    return {name: getattr(options, name) for name in names}
+
+
+def _add_convert(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SRC")
+    parser.add_argument("target", metavar="DST", help="a name that ends in .gz or .zip compresses")
+    _add_reading(parser)
+    parser.add_argument("--to", dest="to_format", choices=FORMATS, help="default: by DST's name")
+    parser.add_argument(
+        "--vocabulary", metavar="FILE", help="only the tokens of this file, one a line"
+    )
+    _add_rows(parser)
     parser.set_defaults(run=_convert)
 
 
@@ -119,21 +162,118 @@ def _convert(options: argparse.Namespace) -> None:
         member=options.member,
         vocabulary=vocabulary,
         overwrite=options.force,
-        tokens=options.tokens,
-        limit=options.limit,
-        dtype=options.dtype,
-        on_bad_row=options.on_bad_row,
-        on_duplicate=options.on_duplicate,
-        unicode_errors=options.unicode_errors,
-        threads=options.threads,
+        **_rows(options),
     )
     print(done)
+
+
+def _add_align(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sources", metavar="SRC", nargs="+")
+    parser.add_argument("target", metavar="DST", help="a store (.safetensors)")
+    parser.add_argument(
+        "--vocabulary",
+        metavar="FILE",
+        required=True,
+        help="tokens, one a line, or .csv, .tsv, .json",
+    )
+    parser.add_argument(
+        "--tokenizer", action="store_true", help="the vocabulary is a Hugging Face tokenizer.json"
+    )
+    parser.add_argument(
+        "--match",
+        type=lambda text: tuple(text.split(",")),
+        default=("exact", "lower"),
+        metavar="STAGE,...",
+        help=f"in this order, joined by + where one follows another: {', '.join(FOLDS)}",
+    )
+    parser.add_argument("--padding", metavar="TOKEN", help="default: '', or as the file says")
+    parser.add_argument("--unknown", metavar="TOKEN", help="default: [UNK], or as the file says")
+    parser.add_argument("--special", metavar="TOKEN", action="append", help="a further one")
+    parser.add_argument(
+        "--no-special", action="store_true", help="no padding and no unknown token unless named"
+    )
+    parser.add_argument(
+        "--special-row",
+        metavar="TOKEN=ROW",
+        type=_special_row,
+        action="append",
+        default=[],
+        help=f"the row of a special token: {', '.join(SPECIAL_NAMES)}",
+    )
+    parser.add_argument("--fold-file", action="store_true", help="fold the file's tokens, too")
+    parser.add_argument("--oov", choices=OOV_NAMES, default="zeros", help="rows of missing tokens")
+    parser.add_argument("--seed", type=int, default=0, help="of --oov normal and hash")
+    parser.add_argument("--combine", choices=["first", "concat"], default="first")
+    parser.add_argument("--normalize", choices=["l2"])
+    parser.add_argument("--center", action="store_true")
+    parser.add_argument("--dim", type=_positive, help="keep this many values of a row")
+    parser.add_argument("--reduce", choices=["first", "pca"], default="first")
+    parser.add_argument("--all-but-the-top", type=_count, default=0, metavar="N")
+    parser.add_argument("--report", metavar="FILE", help="coverage, as .md or .json")
+    _add_reading(parser)
+    _add_rows(parser)
+    parser.set_defaults(run=_align)
+
+
+def _align(options: argparse.Namespace) -> None:
+    make = Vocabulary.from_tokenizer if options.tokenizer else Vocabulary.from_file
+    names = ("match", "fold_file", "oov", "seed", "combine")
+    transforms = ("normalize", "center", "dim", "reduce", "all_but_the_top")
+    if check_target(options.target).name != "store":
+        raise FileError(
+            "an aligned table is written as a store: name it *.safetensors (convert it then)",
+            path=options.target,
+        )
+    for path in filter(None, (options.target, options.report)):
+        check_output(path, overwrite=options.force)
+    aligned = load(
+        options.sources,
+        make(options.vocabulary, **_special(options)),
+        special=dict(options.special_row),
+        format=options.from_format,
+        member=options.member,
+        **{name: getattr(options, name) for name in (*names, *transforms)},
+        **_rows(options),
+    )
+    report = None if options.report is None else _report(aligned, options.report)
+    aligned.save(options.target, overwrite=options.force)
+    if report is not None:
+        with atomic_output(options.report, overwrite=options.force) as file:
+            file.write(report)
+    if aligned.coverage is not None:
+        print(aligned.coverage)
+    print(f"{options.target}: {len(aligned):,} rows of {aligned.dim}, digest {aligned.digest}")
+
+
+def _special(options: argparse.Namespace) -> dict[str, Any]:
+    """The special tokens of the vocabulary that were named."""
+    named = {name: getattr(options, name) for name in ("padding", "unknown", "special")}
+    given = {name: token for name, token in named.items() if token is not None}
+    return {"padding": None, "unknown": None, **given} if options.no_special else given
+
+
+def _special_row(text: str) -> tuple[str, str]:
+    token, equals, row = text.rpartition("=")
+    if not equals or row not in SPECIAL_NAMES:
+        raise argparse.ArgumentTypeError(
+            f"TOKEN=ROW is needed, ROW one of {', '.join(SPECIAL_NAMES)}, received {text!r}"
+        )
+    return token, row
+
+
+def _report(aligned: AlignedEmbeddings, path: str) -> bytes:
+    coverage = aligned.coverage
+    if coverage is None:  # of a store that was written without one
+        raise FileError("there is no coverage to report: the source is its own table", path=path)
+    text = coverage.to_markdown()  # looks spellings up, also for JSON
+    if path.endswith(".json"):
+        text = json.dumps(coverage.to_dict(), indent=1)
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH")
     _add_reading(parser)
-    _add_tokens(parser)
     parser.add_argument("--json", action="store_true", help="for a program")
     parser.set_defaults(run=_inspect)
 

@@ -2,20 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from embedfreeze.coveragereport import markdown, plain
+from embedfreeze.errors import FileError
+from embedfreeze.nearest import NearestSpellings
+from embedfreeze.tokens import Tokens
 from embedfreeze.vocabulary import Vocabulary
 
-__all__ = ["Coverage"]
+__all__ = ["MISSING", "NOT_ASKED", "SPECIAL", "Collision", "Coverage", "CoverageRecord"]
 
 MISSING = -1
 SPECIAL = -2
+NOT_ASKED = -3
+SHOWN = 5  # tokens in a line of what `print` shows
+Stages = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Collision:
+    """Several tokens of the vocabulary that share one row of the file."""
+
+    spelling: str
+    tokens: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class CoverageRecord:
+    """A coverage as a store holds it: JSON, and arrays [sources, ids] beside it.
+
+    Attributes
+    ----------
+    notes : dict
+        Ready for JSON.
+    stages : numpy.ndarray
+        int8 [sources, ids], `Coverage.stage_of_id` of each source.
+    found_as : Tokens or None
+        [sources * ids], `Coverage.found_as` of each source, one behind the other.
+    """
+
+    notes: dict[str, Any]
+    stages: Stages
+    found_as: Tokens | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +68,19 @@ class Coverage:
     match : tuple of str
         The match stages in their order.
     stage_of_id : numpy.ndarray
-        int8 [ids]: index into `match`; -1 is missing, -2 a special token.
+        int8 [ids]: index into `match`; -1 is missing, -2 a special token, -3 was not looked up
+        because an earlier source has it.
     special_in_file : tuple of str
-        Special tokens that the file has too; their rows in the file were not taken.
-    repeated : int
-        Rows of the file that repeat a token which had a row before.
+        Special tokens that the file has too; their rows were not taken unless asked for.
+    duplicates : dict of str to int
+        Tokens that found a row and have more of them in the file; how many more.
+    found_as : Tokens or None
+        [ids]: the file's spelling of a row's token where the vocabulary spells it otherwise, else
+        empty. None if there is no such id.
+    source : str or None
+        Where the rows come from.
+    sources : tuple of Coverage
+        One for each source, where there are several.
 
     Examples
     --------
@@ -53,9 +97,86 @@ class Coverage:
 
     vocabulary: Vocabulary
     match: tuple[str, ...]
-    stage_of_id: npt.NDArray[np.int8]
+    stage_of_id: Stages
     special_in_file: tuple[str, ...] = ()
-    repeated: int = 0
+    duplicates: dict[str, int] = field(default_factory=dict)
+    found_as: Tokens | None = None
+    source: str | None = None
+    sources: tuple[Coverage, ...] = ()
+    known_nearest: dict[str, list[str]] = field(default_factory=dict, repr=False)
+    file_tokens: Callable[[], Iterable[Tokens]] | None = field(default=None, repr=False)
+
+    @classmethod
+    def combined(
+        cls, parts: Sequence[Coverage], known_nearest: dict[str, list[str]] | None = None
+    ) -> Coverage:
+        """The coverage of several sources, of which for each id the first that has it counts."""
+        first = parts[0]
+        if len(parts) == 1:
+            return first
+        every = np.stack([part.stage_of_id for part in parts])
+        owner = np.argmax(every >= 0, axis=0)
+        stages = np.where((every >= 0).any(axis=0), every[owner, np.arange(every.shape[1])], 0)
+        stages = np.where((every >= 0).any(axis=0), stages, every.max(axis=0))
+        return cls(
+            first.vocabulary,
+            first.match,
+            stages,
+            tuple(dict.fromkeys(t for part in parts for t in part.special_in_file)),
+            {t: n for part in reversed(parts) for t, n in part.duplicates.items()},
+            _chosen_spellings(parts, owner),
+            ", ".join(part.source for part in parts if part.source is not None) or None,
+            tuple(parts),
+            known_nearest or {},
+            _tokens_of(parts),
+        )
+
+    @classmethod
+    def extended(cls, old: Coverage | None, new: Coverage, vocabulary: Vocabulary) -> Coverage:
+        """The coverage of a vocabulary that is an old one and, behind it, a new one."""
+        n = len(vocabulary) - len(new.stage_of_id)
+        parts = [new._moved(vocabulary, n)]
+        if old is not None:
+            parts = [*(p._moved(vocabulary, 0) for p in old.sources or (old,)), *parts]
+        names = tuple(dict.fromkeys(name for part in parts for name in part.match))
+        known = None if old is None else dict(old.known_nearest)
+        return cls.combined([part._renumbered(names) for part in parts], known)
+
+    def _moved(self, vocabulary: Vocabulary, first: int) -> Coverage:
+        """For a longer vocabulary, in which these ids begin at `first`."""
+        n = len(self.stage_of_id)
+        stages = np.full(len(vocabulary), NOT_ASKED, np.int8)
+        stages[first : first + n] = self.stage_of_id
+        found_as = self.found_as
+        if found_as is not None:
+            sizes = np.zeros(len(vocabulary), np.int64)
+            sizes[first : first + n] = np.diff(found_as.offsets)
+            offsets = np.concatenate([found_as.offsets[:1], sizes]).cumsum()
+            found_as = Tokens(found_as.blob, offsets, unicode_errors="surrogateescape")
+        return replace(
+            self,
+            vocabulary=vocabulary,
+            stage_of_id=stages,
+            found_as=found_as,
+            known_nearest=dict(self.known_nearest),
+        )
+
+    def _renumbered(self, match: tuple[str, ...]) -> Coverage:
+        """With the indices of a longer tuple of match stages."""
+        numbers = np.array([match.index(name) for name in self.match], np.int8)
+        stages = self.stage_of_id.copy()
+        stages[stages >= 0] = numbers[stages[stages >= 0]]
+        return replace(self, match=match, stage_of_id=stages)
+
+    @property
+    def found_ids(self) -> npt.NDArray[np.int64]:
+        """Ordinary ids that have a row of a file, rising."""
+        return np.flatnonzero(self.stage_of_id >= 0)
+
+    @property
+    def repeated(self) -> int:
+        """Rows of the file that repeat a token which found a row."""
+        return sum(self.duplicates.values())
 
     @cached_property
     def _counts(self) -> npt.NDArray[np.int64] | None:
@@ -65,6 +186,8 @@ class Coverage:
         return np.array([counts.get(token, 0) for token in self.vocabulary.tokens], np.int64)
 
     def _number(self, chosen: npt.NDArray[np.bool_], by: str) -> int:
+        if by not in ("type", "token"):
+            raise ValueError(f"by must be one of type, token, received {by!r}")
         if by == "type":
             return int(np.count_nonzero(chosen))
         if self._counts is None:
@@ -72,8 +195,8 @@ class Coverage:
         return int(self._counts[chosen].sum())
 
     def total(self, by: str = "type") -> int:
-        """Number of ordinary types, or of tokens with ``by="token"``."""
-        return self._number(self.stage_of_id != SPECIAL, by)
+        """Number of ordinary types that were looked up, or of tokens with ``by="token"``."""
+        return self._number(self.stage_of_id >= MISSING, by)
 
     def found(self, stage: str | None = None, *, by: str = "type") -> int:
         """How many types (tokens, with ``by="token"``) found a row, in one stage or in any."""
@@ -100,10 +223,102 @@ class Coverage:
         tokens, counts = self.vocabulary.tokens, self._counts
         return [(tokens[i], None if counts is None else int(counts[i])) for i in ids[:n]]
 
-    def to_dict(self) -> dict[str, Any]:
-        """The numbers, ready for JSON."""
+    def nearest(self, n: int | None = 20) -> dict[str, list[str]]:
+        """The file's spellings within one edit of the most frequent missing tokens.
+
+        The tokens of the file are read once more, unless a call before or the store knows them.
+
+        Parameters
+        ----------
+        n : int, optional
+            How many missing tokens; None for all.
+
+        Returns
+        -------
+        dict of str to list of str
+            Up to three spellings each, the earliest in the file first. Of a coverage out of a
+            store, whose file is no longer at hand, only what was looked up before it was saved.
+
+        Raises
+        ------
+        FileError
+            The file can be read no second time.
+        """
+        asked = [token for token, _ in self.missing(n)]
+        fresh = [token for token in asked if token not in self.known_nearest]
+        if fresh and self.file_tokens is not None:
+            search = NearestSpellings(fresh)
+            for tokens in self.file_tokens():
+                search.add(tokens)
+            self.known_nearest.update(search.found)
+        known = self.known_nearest
+        return {token: known[token] for token in asked if token in known}
+
+    @cached_property
+    def collisions(self) -> tuple[Collision, ...]:
+        """Tokens of the vocabulary that share a row of the file, in the order of their ids."""
+        if self.sources:
+            return tuple(found for part in self.sources for found in part.collisions)
+        if self.found_as is None:
+            return ()
+        tokens, groups = self.vocabulary.tokens, dict[str, list[str]]()
+        otherwise = np.diff(self.found_as.offsets) > 0
+        for i in np.flatnonzero(otherwise).tolist():
+            groups.setdefault(self.found_as[i], []).append(tokens[i])
+        for spelling, group in groups.items():
+            if spelling in self.vocabulary:
+                i = self.vocabulary.index(spelling)
+                if self.stage_of_id[i] >= 0 and not otherwise[i]:
+                    group.insert(0, spelling)
+        return tuple(
+            Collision(spelling, tuple(group)) for spelling, group in groups.items() if group[1:]
+        )
+
+    def record(self) -> CoverageRecord:
+        """What `from_record` needs."""
+        parts = self.sources or (self,)
+        notes = {
+            "match": list(self.match),
+            "sources": [
+                {
+                    "source": part.source and os.path.basename(part.source),
+                    "special_in_file": list(part.special_in_file),
+                    "duplicates": part.duplicates,
+                }
+                for part in parts
+            ],
+            "nearest": self.known_nearest,
+        }
+        found_as = None
+        if any(part.found_as is not None for part in parts):
+            found_as = Tokens.joined([_spellings(part) for part in parts])
+        return CoverageRecord(notes, np.stack([part.stage_of_id for part in parts]), found_as)
+
+    @classmethod
+    def from_record(cls, vocabulary: Vocabulary, record: CoverageRecord) -> Coverage:
+        """The coverage that a store holds; `ValueError` where that cannot be."""
+        n, match = len(vocabulary), tuple(record.notes["match"])
+        _check_arrays(record, len(match))
+        known = {token: list(near) for token, near in record.notes["nearest"].items()}
+        parts = [
+            cls(
+                vocabulary,
+                match,
+                record.stages[i],
+                tuple(part["special_in_file"]),
+                dict(part["duplicates"]),
+                None if record.found_as is None else record.found_as.part(i * n, (i + 1) * n),
+                part["source"],
+                known_nearest=known if len(record.stages) == 1 else {},
+            )
+            for i, part in enumerate(record.notes["sources"])
+        ]
+        return cls.combined(parts, known)
+
+    def to_dict(self, n: int | None = 20) -> dict[str, Any]:
+        """The numbers, and of each kind at most `n` tokens (None: all), ready for JSON."""
         kinds = ["type"] if self._counts is None else ["type", "token"]
-        return {
+        numbers = {
             by: {
                 "total": self.total(by),
                 "found": self.found(by=by),
@@ -111,40 +326,79 @@ class Coverage:
             }
             for by in kinds
         }
+        missing = [
+            {"token": token, "count": count, "nearest": self.known_nearest.get(token, [])}
+            for token, count in self.missing(n)
+        ]
+        return {
+            "source": self.source,
+            **numbers,
+            "missing": missing,
+            "collisions": [
+                {"spelling": c.spelling, "tokens": list(c.tokens)} for c in self.collisions[:n]
+            ],
+            "n_collisions": len(self.collisions),
+            "duplicates": dict(list(self.duplicates.items())[:n]),
+            "n_duplicates": len(self.duplicates),
+            "special_in_file": list(self.special_in_file),
+            "sources": [part.to_dict(n) for part in self.sources],
+        }
+
+    def to_markdown(self, n: int = 20, *, nearest: bool = True) -> str:
+        """A report: tables of the stages, of the sources and of the most frequent missing tokens.
+
+        Parameters
+        ----------
+        n : int
+            How many missing tokens, collisions and duplicates are listed.
+        nearest : bool
+            Look the file through for spellings within one edit of them (see `nearest`). Where
+            that is not possible, as with a pipe, the report says so.
+        """
+        note = None
+        try:
+            if nearest:
+                self.nearest(n)
+        except FileError as error:
+            note = f"spellings could not be looked up: {error}"
+        return markdown(self.to_dict(n), note)
 
     def __repr__(self) -> str:
         return f"{self.found()} of {self.total()} types found"
 
     def __str__(self) -> str:
-        kinds = ["type"] if self._counts is None else ["type", "token"]
-        rows = [(stage, [self.found(stage, by=by) for by in kinds]) for stage in self.match]
-        rows.append(("found", [self.found(by=by) for by in kinds]))
-        rows.append(("missing", [self.total(by) - self.found(by=by) for by in kinds]))
-        return "\n".join([_table(kinds, rows, [self.total(by) for by in kinds]), *self._notes()])
-
-    def _notes(self) -> list[str]:
-        notes = []
-        if len(self.missing_ids):
-            shown = [
-                repr(token) + ("" if count is None else f" ({count})")
-                for token, count in self.missing(5)
-            ]
-            first = "missing" if self._counts is None else "most frequent missing"
-            notes.append(f"{first}: {', '.join(shown)}")
-        if self.special_in_file:
-            tokens = ", ".join(map(repr, self.special_in_file))
-            notes.append(f"special tokens that the file has too (its rows are not taken): {tokens}")
-        return notes
+        return plain(self.to_dict(SHOWN))
 
 
-def _table(kinds: Sequence[str], rows: list[tuple[str, list[int]]], totals: list[int]) -> str:
-    width = max(5, *(len(str(total)) for total in totals))
-    first = max(7, *(len(name) for name, _ in rows))
-    lines = [f"{'stage':<{first}}  " + "".join(f"{by + 's':<{width + 8}}" for by in kinds).rstrip()]
-    for name, numbers in rows:
-        cells = (
-            f"{number:>{width}} {number / total if total else 1:>6.1%} "
-            for number, total in zip(numbers, totals, strict=True)
-        )
-        lines.append((f"{name:<{first}}  " + "".join(cells)).rstrip())
-    return "\n".join(lines)
+def _check_arrays(record: CoverageRecord, n_match: int) -> None:
+    """The arrays of a file are not trusted."""
+    stages, found_as = record.stages, record.found_as
+    if stages.size and not NOT_ASKED <= stages.min() <= stages.max() < n_match:
+        raise ValueError(f"stages must be from {NOT_ASKED} to {n_match - 1}")
+    if found_as is not None:
+        offsets, size = found_as.offsets, len(found_as.blob)
+        if offsets[0] or offsets[-1] != size or (offsets[:-1] > offsets[1:]).any():
+            raise ValueError(f"offsets of spellings must rise from 0 to {size}")
+
+
+def _spellings(part: Coverage) -> Tokens:
+    """`found_as` of a source, with an empty spelling for each id where there is none."""
+    if part.found_as is not None:
+        return part.found_as
+    return Tokens(b"", np.zeros(len(part.stage_of_id) + 1, np.int64))
+
+
+def _tokens_of(parts: Sequence[Coverage]) -> Callable[[], Iterable[Tokens]] | None:
+    """What gives the tokens of several sources, as far as these are at hand."""
+    readers = [part.file_tokens for part in parts if part.file_tokens is not None]
+    if not readers:
+        return None
+    return lambda: chain.from_iterable(reader() for reader in readers)
+
+
+def _chosen_spellings(parts: Sequence[Coverage], owner: npt.NDArray[np.int64]) -> Tokens | None:
+    """For each id its spelling in the source that gave its row."""
+    if all(part.found_as is None for part in parts):
+        return None
+    joined = Tokens.joined([_spellings(part) for part in parts])
+    return joined.take(owner * len(owner) + np.arange(len(owner)))

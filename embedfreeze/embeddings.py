@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, overload
 
+import numpy as np
 import numpy.typing as npt
 
-from embedfreeze.errors import EmbedFreezeError, UnknownTokenError
+from embedfreeze.coverage import Coverage, CoverageRecord
+from embedfreeze.errors import EmbedFreezeError, FormatError, UnknownTokenError
 from embedfreeze.sealed import SealedMatrix, block_digests, combine_digests
 from embedfreeze.tokens import Tokens
 from embedfreeze.vocabulary import Vocabulary
 
-__all__ = ["DTYPES", "Embeddings"]
+__all__ = ["DTYPES", "Alignment", "Embeddings"]
 
 DTYPES = ("float32", "float16")
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """What is known of rows that were aligned to a vocabulary, beside tokens and values.
+
+    Attributes
+    ----------
+    counts : numpy.ndarray or None
+        int64 [n]: how often each token occurs in the user's texts; -1 where that is not known.
+    coverage : CoverageRecord or None
+        Which ids found a row, and how.
+    provenance : dict
+        How the matrix was made, ready for JSON.
+    """
+
+    counts: npt.NDArray[np.int64] | None = None
+    coverage: CoverageRecord | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +56,8 @@ class Embeddings:
         The memory that holds the matrix, where that is a mapped store.
     special : dict, optional
         The settings of the vocabulary that a store was saved with.
+    alignment : Alignment
+        What the store says of how its rows came about.
 
     Raises
     ------
@@ -54,6 +77,7 @@ class Embeddings:
     path: str | None = None
     sealed: SealedMatrix | None = None
     special: dict[str, Any] | None = None
+    alignment: Alignment = Alignment()
 
     def __post_init__(self) -> None:
         if not isinstance(self.tokens, Tokens):
@@ -89,7 +113,45 @@ class Embeddings:
         """The vocabulary whose ids are the rows, where a store was saved with one."""
         if self.special is None:
             return None
-        return Vocabulary.from_settings(self.tokens, self.special)
+        numbers, counts = self.alignment.counts, None
+        if numbers is not None:
+            pairs = zip(self.tokens, numbers.tolist(), strict=True)
+            counts = {token: count for token, count in pairs if count >= 0}
+        return Vocabulary.from_settings(self.tokens, self.special, counts)
+
+    @property
+    def coverage(self) -> Coverage | None:
+        """Which ids of `vocabulary` found a row, where a store was saved with that."""
+        return None if self.vocabulary is None else self.coverage_of(self.vocabulary)
+
+    def coverage_of(self, vocabulary: Vocabulary) -> Coverage | None:
+        """The coverage that a store holds, for a vocabulary of equal tokens."""
+        record = self.alignment.coverage
+        if record is None:
+            return None
+        try:
+            return Coverage.from_record(vocabulary, record)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise FormatError(
+                f"the coverage cannot be read ({error!r}): the file is damaged, get it or make it "
+                f"again",
+                path=self.path,
+            ) from error
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """How the matrix was made, where a store was saved with that: sources, transforms."""
+        return self.alignment.provenance
+
+    def belongs_to(self, vocabulary: Vocabulary) -> bool:
+        """Is this a store that was saved with this very vocabulary?"""
+        return (
+            self.sealed is not None
+            and self.special is not None
+            and len(self) == len(vocabulary)
+            and vocabulary.settings() == self.special
+            and self.vocabulary == vocabulary
+        )
 
     def __len__(self) -> int:
         return len(self.tokens)

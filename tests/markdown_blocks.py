@@ -118,5 +118,12 @@ def run_shell(
     )
 
 
+def run_consoles(page: Path, cwd: Path, out: Path) -> list[subprocess.CompletedProcess[str]]:
+    """Run the console blocks of a page; ``$OUT`` is a folder for what they write."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = {"OUT": str(out), "PATH": path}
+    return [run_shell(block, cwd, env) for block in read_blocks(page, "console")]
+
+
 if __name__ == "__main__":
     run_python(Path(sys.argv[1]))

@@ -1,7 +1,6 @@
 """One pass over a file, or the whole table first: the same rows, those of a ten-line reference."""
 
 import gzip
-import importlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +13,9 @@ from hypothesis import strategies as st
 from samples import bits, glove_bytes, put, table, word2vec_bytes
 
 import embedfreeze as ef
+from embedfreeze import filling, unknown
 from embedfreeze.errors import EmbedFreezeError, FormatError
 
-# The function of the package has the name of the module.
-align_module = importlib.import_module("embedfreeze.align")
 STAGES = {"exact": str, "lower": str.lower}
 
 
@@ -148,7 +146,11 @@ def test_wrong_calls(tmp_path: Path) -> None:
     for match in ((), ("exact", "stem"), "exact"):
         with pytest.raises(ValueError, match="match must be some of exact, lower"):
             ef.load(path, v, match=match)
-    with pytest.raises(ValueError, match="oov must be one of zeros, mean, hash, received 'random'"):
+    with pytest.raises(
+        ValueError,
+        match="oov must be one of zeros, mean, normal, hash, error, nearest, or a callable, "
+        "received 'random'",
+    ):
         ef.load(path, v, oov="random")  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         ef.load(path, v, shuffle=True)
@@ -257,8 +259,8 @@ def test_hash_does_not_depend_on_order_or_pieces(
 ) -> None:
     tokens = [f"unknown{i}" for i in range(300)]
     one = ef.load(small(tmp_path), ef.Vocabulary(tokens), oov="hash")
-    monkeypatch.setattr(align_module, "HASH_ROWS", 7)
-    monkeypatch.setattr(align_module, "COPY_BYTES", 1)
+    monkeypatch.setattr(unknown, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(filling, "COPY_BYTES", 1)
     two = ef.load(small(tmp_path), ef.Vocabulary(tokens[::-1]), oov="hash", threads=5)
     assert bits(one.matrix[2:]) == bits(two.matrix[:1:-1])
     assert len(np.unique(one.matrix[:, 0])) > 290
@@ -284,7 +286,7 @@ def test_result(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("copy", [1, 17, 10_000])
 def test_many_ids_of_one_row(copy: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(align_module, "COPY_BYTES", copy)
+    monkeypatch.setattr(filling, "COPY_BYTES", copy)
     spellings = ["king", "King", "KING", "kING", "kInG", "KiNg"]
     matrix = table(1, 3)
     path = put(tmp_path / "f.txt", glove_bytes([b"king"], matrix) + b"other 1 2 3\n")

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import struct
 import subprocess
@@ -19,11 +20,12 @@ import pytest
 from samples import assert_is, child, glove_bytes, put, spelled, table, word2vec_bytes
 
 import embedfreeze as ef
+from embedfreeze import errors
 from embedfreeze.cli import main
 from embedfreeze.formats import FORMATS
 
 RUN = "import sys; from embedfreeze.cli import main; sys.exit(main(sys.argv[1:]))"
-MATRIX = table(3, 2)
+MATRIX = np.nan_to_num(table(3, 2))  # finite: nothing is warned of
 TOKENS = [b"king", b"queen", b"caf\xc3\xa9"]
 TEXT = glove_bytes(TOKENS, MATRIX)
 
@@ -37,10 +39,10 @@ def run(*arguments: object) -> int:
     return main([str(argument) for argument in arguments])
 
 
-def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """The one line that an error is."""
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object, status: int = 3) -> str:
+    """The one line that an error is; 3 is the status of files, 4 of their content, 5 of tokens."""
     capsys.readouterr()
-    assert run(*arguments) == 1
+    assert run(*arguments) == status
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("embedfreeze: error: ")
@@ -77,9 +79,9 @@ def test_options_of_reading(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     source, target = tmp_path / "f.zip", tmp_path / "t.bin"
     assert "needs member=" in refused(capsys, "convert", source, target)
     options: list[object] = ["convert", source, target, "--member", "one.txt", "--force"]
-    assert "line 3" in refused(capsys, *options)
+    assert "line 3" in refused(capsys, *options, status=4)
     options += ["--on-bad-row", "skip"]
-    assert "line 5: tokens must be UTF-8" in refused(capsys, *options)
+    assert "line 5: tokens must be UTF-8" in refused(capsys, *options, status=4)
     options += ["--unicode-errors", "surrogateescape"]
     assert run(*options) == 0
     out, err = capsys.readouterr()
@@ -88,7 +90,7 @@ def test_options_of_reading(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "1 bad rows were skipped, the first at line 3" in err
     e = ef.read(target, unicode_errors="surrogateescape")
     assert spelled(e) == [b"a", b"b", b"caf\xe9", b"c"]
-    assert "tokens must differ" in refused(capsys, *options, "--on-duplicate", "error")
+    assert "tokens must differ" in refused(capsys, *options, "--on-duplicate", "error", status=4)
     assert run(*options, "--on-duplicate", "last", "--limit", "4", "--threads", "1") == 0
     assert_is(ef.read(target), ["b", "a"], np.array([[2, 2], [3, 3]], np.float32))
     words = put(tmp_path / "words.txt", b"c\r\nzzz\r\na\r\n")
@@ -104,12 +106,14 @@ def test_options_of_hdf5(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         file["embedding"], file["other"] = MATRIX, MATRIX * 2
     words = put(tmp_path / "words.txt", b"\n".join(TOKENS))
     target = tmp_path / "t.bin"
-    assert "--member" in refused(capsys, "convert", tmp_path / "f.h5", target)
-    assert "--tokens" in refused(capsys, "convert", tmp_path / "f.h5", target, "--member", "other")
+    given: list[object] = ["convert", tmp_path / "f.h5", target]
+    assert "--member" in refused(capsys, *given, status=4)
+    assert "--tokens" in refused(capsys, *given, "--member", "other", status=4)
     options = ["--member", "other", "--tokens", words]
     assert run("convert", tmp_path / "f.h5", target, *options) == 0
     assert_is(ef.read(target), TOKENS, MATRIX * 2)
-    assert "--tokens" in refused(capsys, "inspect", tmp_path / "f.h5", "--member", "other")
+    given = ["inspect", tmp_path / "f.h5", "--member", "other"]
+    assert "--tokens" in refused(capsys, *given, status=4)
     assert run("inspect", tmp_path / "f.h5", *options, "--json") == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 3
 
@@ -167,10 +171,42 @@ def test_errors(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "words.txt" in refused(capsys, "convert", source, target, "--vocabulary", missing)
     put(missing, b"a\nb\na\n")
     assert "line 1 and on line 3" in refused(
-        capsys, "convert", source, target, "--vocabulary", missing
+        capsys, "convert", source, target, "--vocabulary", missing, status=5
     )
-    assert "header says" not in refused(capsys, "inspect", put(tmp_path / "h", b"3 2\n"))
+    header_alone = put(tmp_path / "h", b"3 2\n")
+    assert "header says" not in refused(capsys, "inspect", header_alone, status=4)
     assert not target.exists()
+
+
+def test_statuses(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each kind of error has its own; `--help` lists them all."""
+    expected: list[tuple[BaseException, int]] = [
+        (errors.FormatError("x"), 4),
+        (errors.FileError("x"), 3),
+        (errors.VocabularyError("x"), 5),
+        (errors.UnknownTokenError("x"), 5),
+        (errors.FrozenError("x"), 1),
+        (errors.FrozenBytesChanged("x"), 1),
+        (errors.EmbedFreezeError("x"), 1),
+        (MemoryError("x"), 1),
+        (OSError("x"), 1),
+        (ValueError("x"), 2),
+        (KeyboardInterrupt(), 130),
+    ]
+    for error, status in expected:
+
+        def fail(*_: object, error: BaseException = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr("embedfreeze.cli.inspect", fail)
+        assert run("inspect", "x") == status
+        line = "interrupted" if status == 130 else "error: x"
+        assert capsys.readouterr() == ("", f"embedfreeze: {line}\n")
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    told = capsys.readouterr().out
+    listed = re.findall(r"^  (\d+) +\S", told[told.index("exit status:") :], re.MULTILINE)
+    assert set(map(int, listed)) == {0, *(status for _, status in expected)}
 
 
 def test_inspect_text(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

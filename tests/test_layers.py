@@ -16,22 +16,34 @@ PACKAGE = Path(__file__).parents[1] / "embedfreeze"
 # Top to bottom. A package stands for its modules, which may import each other (without a circle).
 LEVELS = [
     "errors",
+    "backend",
     "threads",
     "_kernel",
     "tokens",
     "files",
     "sealed",
     "splitters",
+    "graphtext",
+    "vocabularies",
     "vocabulary",
+    "nearest",
+    "coveragereport",
     "coverage",
     "embeddings",
     "formats",
+    "folds",
+    "matching",
+    "sources",
+    "filling",
+    "moments",
+    "transforms",
+    "unknown",
+    "gathering",
     "align",
     "convert",
     "batch",
     "table",
     "search",
-    "backend",
     "locked",
     "variable",
     "frozen",
@@ -46,9 +58,15 @@ LEVELS = [
     "cli",
     "__init__",
 ]
-# The modules that import TensorFlow as they are imported. Those above them never import it; those
-# below (`cli`, `__init__`) import it, or one of these, only when a call needs it.
-WITH_TENSORFLOW = LEVELS[LEVELS.index("backend") : LEVELS.index("demo") + 1]
+# The modules that import TensorFlow as they are imported. Those above `locked` never import it, or
+# one of these, but for the LATE ones; those below (`cli`, `__init__`) and the LATE ones only when a
+# call needs it.
+WITH_TENSORFLOW = [
+    "backend",
+    "graphtext",
+    *LEVELS[LEVELS.index("locked") : LEVELS.index("demo") + 1],
+]
+LATE = ["vocabularies.tokeras"]
 
 
 @dataclass(frozen=True)
@@ -133,12 +151,12 @@ def early(source: str, module: str) -> list[str]:
     if module in WITH_TENSORFLOW:
         return []
     names = ("tensorflow", "keras", *(f"embedfreeze.{name}" for name in WITH_TENSORFLOW))
-    above = level(module) < level(WITH_TENSORFLOW[0])
+    never = level(module) < level("locked") and module not in LATE
     return [
         f"{module}, line {item.line}: imports {item.target}"
         for item in imports(source)
         if f"{item.target}.".startswith(tuple(f"{name}." for name in names))
-        and (above or not item.lazy)
+        and (never or not item.lazy)
     ]
 
 
@@ -208,6 +226,10 @@ def test_tensorflow_is_imported_late(module: str) -> None:
     [
         ("align", "def f():\n    import tensorflow as tf", 1),
         ("vocabulary", "from keras.layers import TextVectorization", 1),
+        ("vocabulary", "def f():\n    from embedfreeze.graphtext import GraphSplitter", 1),
+        ("vocabularies.fromkeras", "def f():\n    from embedfreeze.backend import keras", 1),
+        ("vocabularies.tokeras", "from embedfreeze.backend import keras", 1),
+        ("vocabularies.tokeras", "def f():\n    from embedfreeze.backend import keras", 0),
         ("cli", "import tensorflow.keras", 1),
         ("__init__", "from embedfreeze.frozen import FrozenVariable", 1),
         ("__init__", "if TYPE_CHECKING:\n    from embedfreeze.frozen import FrozenVariable", 0),

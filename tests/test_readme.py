@@ -1,11 +1,9 @@
 """Every command and block of README.md runs as it stands."""
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
-from markdown_blocks import read_blocks, run_python_in_child, run_shell
+from markdown_blocks import read_blocks, run_consoles, run_python_in_child
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "README.md"
@@ -18,9 +16,7 @@ def test_python_blocks() -> None:
 
 
 def test_console_block(tmp_path: Path) -> None:
-    (block,) = read_blocks(PAGE, "console")
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = run_shell(block, ROOT, {"OUT": str(tmp_path), "PATH": path})
+    (done,) = run_consoles(PAGE, ROOT, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "rows    7,074" in done.stdout
     assert '"container": "gzip"' in done.stdout
@@ -39,7 +35,9 @@ def test_the_two_commands_are_targets_of_the_makefile() -> None:
     assert all(f"\n{target}: " in makefile for _, target in commands)
 
 
-@pytest.mark.parametrize("name", ["data/README.md", "benchmarks/results.md", "docs/three-ideas.md"])
+@pytest.mark.parametrize(
+    "name", ["data/README.md", "benchmarks/results.md", "docs/three-ideas.md", "docs/aligning.md"]
+)
 def test_linked_files_exist(name: str) -> None:
     assert f"]({name})" in PAGE.read_text(encoding="utf-8")
     assert (ROOT / name).is_file()

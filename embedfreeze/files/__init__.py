@@ -4,7 +4,7 @@ from embedfreeze.files.containers import Container
 from embedfreeze.files.inputs import PathLike, PathOrFile, name_of
 from embedfreeze.files.libraries import PatientFile
 from embedfreeze.files.mapped import Guard, release_pages
-from embedfreeze.files.output import atomic_output, move_body
+from embedfreeze.files.output import atomic_output, check_output, move_body
 from embedfreeze.files.source import HEAD_BYTES, Source, open_source
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "PatientFile",
     "Source",
     "atomic_output",
+    "check_output",
     "move_body",
     "name_of",
     "open_source",

@@ -15,7 +15,7 @@ from typing import IO
 from embedfreeze.errors import FileError, reason
 from embedfreeze.files.inputs import PathLike, name_of
 
-__all__ = ["atomic_output", "move_body"]
+__all__ = ["atomic_output", "check_output", "move_body"]
 
 HIDDEN = re.compile(r"\.embedfreeze-[0-9a-f]{16}")
 _COPY_BYTES = 4 << 20
@@ -45,8 +45,8 @@ def atomic_output(path: PathLike, *, overwrite: bool = False) -> Iterator[IO[byt
     FileError
         The target exists and `overwrite` is false, or it cannot be written.
     """
+    check_output(path, overwrite=overwrite)
     name = name_of(path)
-    _check_target(name, overwrite)
     base = os.path.basename(name)
     try:
         with _opened(os.path.dirname(name) or os.curdir) as folder:
@@ -63,7 +63,15 @@ def atomic_output(path: PathLike, *, overwrite: bool = False) -> Iterator[IO[byt
         raise FileError(f"cannot be written: {reason(error)}", path=name) from error
 
 
-def _check_target(name: str, overwrite: bool) -> None:
+def check_output(path: PathLike, *, overwrite: bool = False) -> None:
+    """Refuse what `atomic_output` cannot write, before there is anything to write.
+
+    Raises
+    ------
+    FileError
+        The target is no file, or it exists and `overwrite` is false.
+    """
+    name = name_of(path)
     if os.path.isdir(name):
         raise FileError("is a directory: name a file in it", path=name)
     if not overwrite and os.path.lexists(name):

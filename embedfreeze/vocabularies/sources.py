@@ -232,7 +232,10 @@ class VocabularySources:
         found = _with_path(path, lambda: read_file(path, format, columns))
         if isinstance(found, Mapping):
             if options:
-                raise TypeError(f"a saved vocabulary has its settings, received {sorted(options)}")
+                raise VocabularyError(
+                    f"{path}: a saved vocabulary has its own settings, received "
+                    f"{', '.join(sorted(options))}: leave them out"
+                )
             return _with_path(path, lambda: cls._restored(found))
         if found.counts is not None:
             options["counts"] = found.by_token(found.counts)

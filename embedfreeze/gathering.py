@@ -1,0 +1,232 @@
+"""Gathering rows from one or several sources, in the order of a vocabulary's ids."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from embedfreeze.coverage import Coverage
+from embedfreeze.filling import NEAREST, Filler, OwnStore, Target, Wish
+from embedfreeze.folds import Match, Stage, stages_of
+from embedfreeze.moments import CHUNK_ROWS
+from embedfreeze.sources import RowSource
+from embedfreeze.threads import spans
+from embedfreeze.transforms import Transforms
+from embedfreeze.unknown import Policies
+from embedfreeze.vocabulary import Vocabulary
+
+__all__ = ["Combine", "Gathered", "Request", "gather", "gather_or_own"]
+
+Combine = Literal["first", "concat"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `load` was asked for, apart from the sources and the vocabulary."""
+
+    match: Match
+    fold_file: bool
+    policies: Policies
+    transforms: Transforms
+    combine: Combine = "first"
+
+    def __post_init__(self) -> None:
+        stages_of(self.match)
+        if self.combine not in ("first", "concat"):
+            raise ValueError(f"combine must be one of first, concat, received {self.combine!r}")
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        return stages_of(self.match)
+
+    @property
+    def nearest(self) -> bool:
+        return self.policies.oov == "nearest"
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """As coverage shows them; the nearest spelling comes last."""
+        last = (NEAREST.name,) if self.nearest else ()
+        return (*(stage.name for stage in self.stages), *last)
+
+    def described(
+        self, sources: Sequence[RowSource], origins: Sequence[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Ready for JSON; of the files the names, and how the rows of a store were made."""
+        names = [os.path.basename(source.name) for source in sources]
+        earlier = [
+            step if len(names) == 1 else f"{name}: {step}"
+            for name, origin in zip(names, origins, strict=True)
+            for step in origin.get("steps", [])
+        ]
+        return {
+            "sources": names,
+            **({"origins": list(origins)} if any(origins) else {}),
+            "combine": self.combine,
+            "match": list(self.stage_names),
+            "fold_file": self.fold_file,
+            **self.policies.described(),
+            "transforms": asdict(self.transforms) if self.transforms.steps else {},
+            "steps": [*earlier, *self.transforms.steps],
+        }
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The rows that were found, in the order of the ids.
+
+    Attributes
+    ----------
+    target : Target
+        Holds the rows [ids, dim]; zeros where no row was found.
+    has_row : numpy.ndarray
+        bool [ids].
+    coverage : Coverage
+        How they were found.
+    origins : tuple of dict
+        How the rows of each source were made, where it is a store that says so.
+    """
+
+    target: Target
+    has_row: npt.NDArray[np.bool_]
+    coverage: Coverage
+    origins: tuple[dict[str, Any], ...]
+
+    def complete(self, vocabulary: Vocabulary, policies: Policies) -> None:
+        """Fill the other rows."""
+        found, unknown = self.coverage.found_ids, np.flatnonzero(~self.has_row)
+        policies.fill(self.target.array, vocabulary, found, unknown)
+        policies.place_vectors(self.target.array, vocabulary)
+
+
+def gather_or_own(
+    vocabulary: Vocabulary, sources: Sequence[RowSource], request: Request
+) -> Gathered | OwnStore:
+    """As `gather`; but a single store that was saved with this very vocabulary is the result.
+
+    Unless its rows are to be transformed, or rows of special tokens to be others: then they are
+    looked up as in any other file.
+    """
+    if len(sources) > 1 or request.transforms.steps or request.policies.special:
+        return gather(vocabulary, sources, request)
+    target = Target(len(vocabulary), sealed=True)
+    filler = _filler(vocabulary, sources[0], request, target, np.zeros(len(vocabulary), bool))
+    own = filler.fill(keep_own=True)
+    return own or _checked(_finished([filler], request, target), vocabulary, sources, request)
+
+
+def gather(vocabulary: Vocabulary, sources: Sequence[RowSource], request: Request) -> Gathered:
+    """Look the ids up in the sources, and transform the rows that they find.
+
+    Raises
+    ------
+    UnknownTokenError
+        With ``oov="error"``.
+    """
+    steps = request.transforms.steps
+    target = Target(len(vocabulary), sealed=not steps)
+    find = _side_by_side if request.combine == "concat" else _first_wins
+    gathered = find(vocabulary, sources, request, target)
+    gathered = _checked(gathered, vocabulary, sources, request)
+    return _transformed(gathered, request.transforms) if steps else gathered
+
+
+def _checked(
+    gathered: Gathered, vocabulary: Vocabulary, sources: Sequence[RowSource], request: Request
+) -> Gathered:
+    names = ", ".join(source.name for source in sources)
+    missing = [vocabulary.tokens[i] for i in gathered.coverage.missing_ids]
+    request.policies.refuse_missing(missing, names)
+    wanted = request.policies.from_file(vocabulary)
+    without = [vocabulary.tokens[i] for i in wanted if not gathered.has_row[i]]
+    if without:
+        warnings.warn(
+            f"{names}: no row for the special tokens {', '.join(map(repr, without))}: theirs are "
+            f"as oov= says",
+            stacklevel=6,  # the caller of `load` or `align`
+        )
+    return gathered
+
+
+def _filler(
+    vocabulary: Vocabulary,
+    source: RowSource,
+    request: Request,
+    target: Target,
+    has_row: npt.NDArray[np.bool_],
+) -> Filler:
+    """For the ids that have no row yet."""
+    if request.nearest:
+        source.needed_again()
+    ordinary = ~has_row
+    ordinary[list(vocabulary.special_ids)] = False
+    special = np.array(request.policies.from_file(vocabulary), np.int64)
+    wish = Wish(
+        request.stages, np.flatnonzero(ordinary), special[~has_row[special]], request.fold_file
+    )
+    return Filler(vocabulary, wish, target, source)
+
+
+def _finished(fillers: Sequence[Filler], request: Request, target: Target) -> Gathered:
+    has_row = np.logical_or.reduce([filler.has_row for filler in fillers])
+    for filler in fillers if request.nearest else ():
+        filler.fill_nearest(np.flatnonzero(~has_row))
+        has_row |= filler.has_row
+    wanted = request.policies.from_file(fillers[0].vocabulary)
+    coverage = Coverage.combined(
+        [filler.coverage(request.stage_names, wanted) for filler in fillers]
+    )
+    return Gathered(target, has_row, coverage, tuple(filler.provenance for filler in fillers))
+
+
+def _first_wins(
+    vocabulary: Vocabulary, sources: Sequence[RowSource], request: Request, target: Target
+) -> Gathered:
+    """Each id takes its row from the first source that has one."""
+    has_row, fillers = np.zeros(len(vocabulary), bool), list[Filler]()
+    for source in sources:
+        fillers.append(_filler(vocabulary, source, request, target, has_row))
+        fillers[-1].fill()
+        has_row |= fillers[-1].has_row
+    return _finished(fillers, request, target)
+
+
+def _side_by_side(
+    vocabulary: Vocabulary, sources: Sequence[RowSource], request: Request, target: Target
+) -> Gathered:
+    """Each source gives its part of every row; a part that it has not follows the policy."""
+    parts = [
+        _first_wins(vocabulary, [source], request, Target(len(vocabulary), sealed=False))
+        for source in sources
+    ]
+    has_row = np.logical_or.reduce([part.has_row for part in parts])
+    arrays = [part.target.array for part in parts]
+    ends = np.cumsum([array.shape[1] for array in arrays]).tolist()
+    for part, array, end in zip(parts, arrays, ends, strict=True):
+        policies = request.policies.of_columns(end - array.shape[1], end, ends[-1])
+        unknown = np.flatnonzero(has_row & ~part.has_row)
+        policies.fill(array, vocabulary, part.coverage.found_ids, unknown)
+    target.start(ends[-1], str(np.result_type(*arrays)), sources[0].name)
+    np.concatenate(arrays, axis=1, out=target.array)
+    origins = tuple(origin for part in parts for origin in part.origins)
+    coverage = Coverage.combined([part.coverage for part in parts])
+    return Gathered(target, has_row, coverage, origins)
+
+
+def _transformed(gathered: Gathered, transforms: Transforms) -> Gathered:
+    array, dim = gathered.target.array, gathered.target.dim
+    transforms.refuse(dim)
+    fitted = transforms.fit(array, gathered.coverage.found_ids)
+    target = Target(len(array), sealed=True)
+    target.start(transforms.dim or dim, gathered.target.dtype, "")
+    rows = np.flatnonzero(gathered.has_row)
+    for low, high in spans(0, len(rows), CHUNK_ROWS):
+        target.array[rows[low:high]] = fitted.apply(array[rows[low:high]])
+    return replace(gathered, target=target)
