@@ -10,19 +10,19 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from embedfreeze.aligning.filling import OwnStore, Target
+from embedfreeze.aligning.folds import Match
+from embedfreeze.aligning.gathering import Combine, Gathered, Request, gather, gather_or_own
+from embedfreeze.aligning.sources import EmbeddingsSource, FileSource, RowSource
+from embedfreeze.aligning.transforms import Transforms
+from embedfreeze.aligning.unknown import Oov, Policies, SpecialRow
 from embedfreeze.coverage import Coverage
 from embedfreeze.embeddings import Alignment, Embeddings
 from embedfreeze.errors import FormatError, VocabularyError
 from embedfreeze.files import PathLike, PathOrFile
-from embedfreeze.filling import OwnStore, Target
-from embedfreeze.folds import Match
 from embedfreeze.formats import ReadOptions, write
-from embedfreeze.gathering import Combine, Gathered, Request, gather, gather_or_own
 from embedfreeze.sealed import SealedMatrix
-from embedfreeze.sources import EmbeddingsSource, FileSource, RowSource
 from embedfreeze.tokens import Tokens
-from embedfreeze.transforms import Transforms
-from embedfreeze.unknown import Oov, Policies, SpecialRow
 from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["AlignedEmbeddings", "align", "load"]

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from embedfreeze.align import AlignedEmbeddings, load
+from embedfreeze.aligning.folds import FOLDS
+from embedfreeze.aligning.unknown import OOV_NAMES, SPECIAL_NAMES
 from embedfreeze.convert import convert
 from embedfreeze.errors import (
     EmbedFreezeError,
@@ -21,9 +23,7 @@ from embedfreeze.errors import (
     VocabularyError,
 )
 from embedfreeze.files import atomic_output, check_output
-from embedfreeze.folds import FOLDS
 from embedfreeze.formats import FORMATS, check_target, inspect
-from embedfreeze.unknown import OOV_NAMES, SPECIAL_NAMES
 from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["STATUSES", "main"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from samples import bits, glove_bytes, put, table, word2vec_bytes
 
 import embedfreeze as ef
-from embedfreeze import filling, unknown
+from embedfreeze.aligning import filling, unknown
 from embedfreeze.errors import EmbedFreezeError, FormatError
 
 STAGES = {"exact": str, "lower": str.lower}

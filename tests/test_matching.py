@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from samples import bits, glove_bytes, pipe, put, table, word2vec_bytes
 
 import embedfreeze as ef
-from embedfreeze import sources
+from embedfreeze.aligning import sources
+from embedfreeze.aligning.folds import FOLDS, stages_of
 from embedfreeze.errors import EmbedFreezeError, FileError, FormatError
-from embedfreeze.folds import FOLDS, stages_of
 from embedfreeze.formats import text as text_format
 from embedfreeze.formats import word2vec as binary_format
 from embedfreeze.tokens import Tokens

@@ -11,9 +11,9 @@ import pytest
 from samples import bits, glove_bytes, put, table
 
 import embedfreeze as ef
-from embedfreeze import gathering, moments
+from embedfreeze.aligning import gathering, moments
+from embedfreeze.aligning.transforms import Transforms
 from embedfreeze.errors import VocabularyError
-from embedfreeze.transforms import Transforms
 
 Matrix = npt.NDArray[Any]
 N, DIM = 60, 7

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from samples import bits, put
 
 import embedfreeze as ef
-from embedfreeze import unknown
+from embedfreeze.aligning import unknown
 from embedfreeze.errors import EmbedFreezeError, UnknownTokenError, VocabularyError
 
 Matrix = npt.NDArray[Any]

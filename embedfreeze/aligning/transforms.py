@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from embedfreeze.moments import covariance_of, finite_rows, mean_of
+from embedfreeze.aligning.moments import covariance_of, finite_rows, mean_of
 
 __all__ = ["Transforms"]
 

@@ -12,14 +12,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from embedfreeze.aligning.filling import NEAREST, Filler, OwnStore, Target, Wish
+from embedfreeze.aligning.folds import Match, Stage, stages_of
+from embedfreeze.aligning.moments import CHUNK_ROWS
+from embedfreeze.aligning.sources import RowSource
+from embedfreeze.aligning.transforms import Transforms
+from embedfreeze.aligning.unknown import Policies
 from embedfreeze.coverage import Coverage
-from embedfreeze.filling import NEAREST, Filler, OwnStore, Target, Wish
-from embedfreeze.folds import Match, Stage, stages_of
-from embedfreeze.moments import CHUNK_ROWS
-from embedfreeze.sources import RowSource
 from embedfreeze.threads import spans
-from embedfreeze.transforms import Transforms
-from embedfreeze.unknown import Policies
 from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["Combine", "Gathered", "Request", "gather", "gather_or_own"]

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from embedfreeze import _kernel
+from embedfreeze.aligning.folds import Stage
+from embedfreeze.aligning.matching import Found, lookups_of
+from embedfreeze.aligning.sources import Piece, RowSource
 from embedfreeze.coverage import MISSING, NOT_ASKED, SPECIAL, Coverage
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import FormatError
-from embedfreeze.folds import Stage
-from embedfreeze.matching import Found, lookups_of
 from embedfreeze.nearest import NearestSpellings
 from embedfreeze.sealed import SealedMatrix, SealedMatrixBuilder
-from embedfreeze.sources import Piece, RowSource
 from embedfreeze.threads import spans, thread_map
 from embedfreeze.tokens import Tokens, TokensBuilder
 from embedfreeze.vocabulary import Vocabulary

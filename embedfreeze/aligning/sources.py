@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from embedfreeze.aligning.matching import Lookup
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import FileError
 from embedfreeze.files import PathOrFile, name_of
 from embedfreeze.formats import ReadOptions, open_reading, tracked, warn_of_skipped
 from embedfreeze.formats.base import Place
-from embedfreeze.matching import Lookup
 from embedfreeze.threads import spans
 from embedfreeze.tokens import Tokens
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embedfreeze import _kernel
+from embedfreeze.aligning.moments import CHUNK_ROWS, deviation_of, finite_rows, mean_of
 from embedfreeze.errors import EmbedFreezeError, UnknownTokenError, VocabularyError
-from embedfreeze.moments import CHUNK_ROWS, deviation_of, finite_rows, mean_of
 from embedfreeze.threads import spans
 from embedfreeze.tokens import Tokens
 from embedfreeze.vocabulary import Vocabulary

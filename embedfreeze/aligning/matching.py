@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from embedfreeze.folds import Stage
+from embedfreeze.aligning.folds import Stage
 from embedfreeze.tokens import Tokens
 from embedfreeze.vocabulary import Vocabulary
 

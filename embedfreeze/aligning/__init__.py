@@ -1,0 +1,1 @@
+"""How rows find the ids of a vocabulary: what `align.py` is made of."""
