@@ -8,26 +8,30 @@ from embedfreeze.align import AlignedEmbeddings, align, load
 from embedfreeze.convert import Conversion, convert
 from embedfreeze.coverage import Coverage
 from embedfreeze.embeddings import Embeddings
-from embedfreeze.formats import Inspection, inspect, read, write
+from embedfreeze.formats import read, write
 from embedfreeze.splitters import Splitter
 from embedfreeze.tokens import Tokens
 from embedfreeze.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from embedfreeze.formats.inspection import Inspection, inspect
     from embedfreeze.frozen import FrozenEmbedding
     from embedfreeze.hyperparameter import Hyperparameter
     from embedfreeze.model import build_model, load_model
     from embedfreeze.training import FreezeGuard, train_step, verify
     from embedfreeze.variable import FrozenVariable, frozen_scalar
 
-# Names that need TensorFlow, and where they live; a module loads when its name is first used.
-_TENSORFLOW = {
+# Names that need TensorFlow or are rarely used, and where they live; a module loads when its name
+# is first used.
+_LATE = {
     "FreezeGuard": "training",
     "FrozenEmbedding": "frozen",
     "FrozenVariable": "variable",
     "Hyperparameter": "hyperparameter",
+    "Inspection": "formats.inspection",
     "build_model": "model",
     "frozen_scalar": "variable",
+    "inspect": "formats.inspection",
     "load_model": "model",
     "train_step": "training",
     "verify": "training",
@@ -66,9 +70,9 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("embedfreeze")
-    if name not in _TENSORFLOW:
+    if name not in _LATE:
         raise AttributeError(f"module 'embedfreeze' has no attribute {name!r}")
-    value = getattr(import_module(f"embedfreeze.{_TENSORFLOW[name]}"), name)
+    value = getattr(import_module(f"embedfreeze.{_LATE[name]}"), name)
     globals()[name] = value
     return value
 

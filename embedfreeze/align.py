@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from embedfreeze.aligning.sources import EmbeddingsSource, FileSource, RowSource
 from embedfreeze.aligning.transforms import Transforms
 from embedfreeze.aligning.unknown import Oov, Policies, SpecialRow
 from embedfreeze.coverage import Coverage
+from embedfreeze.coveragerecord import record_of_coverage
 from embedfreeze.embeddings import Alignment, Embeddings
 from embedfreeze.errors import FormatError, VocabularyError
 from embedfreeze.files import PathLike, PathOrFile
@@ -101,7 +103,7 @@ class AlignedEmbeddings:
         VocabularyError
             The vocabulary's splitter is a callable of the user's.
         """
-        record = None if self.coverage is None else self.coverage.record()
+        record = None if self.coverage is None else record_of_coverage(self.coverage)
         alignment = Alignment(self._counts(), record, self.provenance)
         tokens = Tokens.from_strings(self.tokens)
         embeddings = Embeddings(tokens, self.matrix, self._source_names(), alignment=alignment)
@@ -122,7 +124,7 @@ class AlignedEmbeddings:
     def extend(
         self,
         tokens: Iterable[str],
-        source: Origin,
+        source: Origin | Sequence[Origin],
         *,
         counts: Mapping[str, int] | None = None,
         match: Match = ("exact", "lower"),
@@ -139,8 +141,8 @@ class AlignedEmbeddings:
         ----------
         tokens : iterable of str
             They get the ids after the last one.
-        source : str, os.PathLike or Embeddings
-            Where their rows come from.
+        source : str, os.PathLike, binary file object or Embeddings, or a sequence of them
+            Where their rows come from; the first that has a token gives its row.
         counts : mapping of str to int, optional
             How often they occur.
         match, fold_file, oov, seed, format, member, **options
@@ -155,30 +157,36 @@ class AlignedEmbeddings:
         ------
         VocabularyError
             A token has an id already, or this table was centred or projected: what its rows went
-            through cannot be repeated.
+            through cannot be repeated; or the rows of the source went through something else.
         FormatError
             The rows of the source have another dim or dtype.
         """
         request = Request(match, fold_file, Policies(oov, {}, seed), self._repeated_transforms())
         vocabulary, n = self.vocabulary.extended(tokens, counts), len(self)
         added = Vocabulary(vocabulary.tokens[n:], padding=None, unknown=None)
-        origin = _source_of(source, ReadOptions(**options), format, member)
-        found = gather(added, [origin], request)
+        origins = _sources_of(source, ReadOptions.of("extend", options), format, member)
+        found = gather(added, origins, request)
         array = found.target.array
         if (array.shape[1], array.dtype) != (self.dim, self.matrix.dtype):
             raise FormatError(
                 f"new rows must be {self.dim} x {self.matrix.dtype} as those of the table are, "
-                f"received {array.shape[1]} x {array.dtype}: name another source, or "
-                f'pass dtype="{self.matrix.dtype}"',
-                path=origin.name,
+                f"received {array.shape[1]} x {array.dtype}: name another source, or where the "
+                f'dtype differs pass dtype="{self.matrix.dtype}"',
+                path=origins[0].name,
             )
         target = Target(len(vocabulary), sealed=True)
-        target.start(self.dim, str(array.dtype), origin.name)
+        target.start(self.dim, str(array.dtype), origins[0].name)
         target.array[:n], target.array[n:] = self.matrix, array
         coverage = Coverage.extended(self.coverage, found.coverage, vocabulary)
         everything = np.concatenate([np.ones(n, bool), found.has_row])
         Gathered(target, everything, coverage, found.origins).complete(vocabulary, request.policies)
-        step = {"tokens": len(added), **request.described([origin], found.origins)}
+        step = {"tokens": len(added), **request.described(origins, found.origins)}
+        if step["steps"] != self.provenance.get("steps", []):
+            raise VocabularyError(
+                f"a table is extended by rows that went through the same, received rows with "
+                f"{step['steps']} for a table with {self.provenance.get('steps', [])}: name "
+                f"another source"
+            )
         provenance = {**self.provenance, "extended": [*self.provenance.get("extended", []), step]}
         sealed = target.builder.seal()
         return AlignedEmbeddings(sealed, vocabulary, coverage, coverage.source, provenance)
@@ -194,25 +202,42 @@ class AlignedEmbeddings:
         return done
 
 
-def _source_of(
-    origin: Origin, options: ReadOptions, format: str | None = None, member: str | None = None
-) -> RowSource:
-    if isinstance(origin, Embeddings):
-        return EmbeddingsSource(origin, options)
-    return FileSource(origin, options, format, member)
+def _sources_of(
+    origins: Origin | Sequence[Origin],
+    options: ReadOptions,
+    format: str | None = None,
+    member: str | None = None,
+) -> list[RowSource]:
+    several: list[Any] = [origins]
+    if isinstance(origins, Sequence) and not isinstance(origins, str | bytes | bytearray):
+        several = list(origins)
+    if not several:
+        raise ValueError("at least one source is needed, received none")
+    return [
+        EmbeddingsSource(origin, options)
+        if isinstance(origin, Embeddings)
+        else FileSource(origin, options, format, member)
+        for origin in several
+    ]
 
 
 def _aligned(
     vocabulary: Vocabulary, sources: Sequence[RowSource], request: Request
 ) -> AlignedEmbeddings:
-    if not sources:
-        raise ValueError("at least one source is needed, received none")
     request.policies.refuse(vocabulary)
     found = gather_or_own(vocabulary, sources, request)
     if isinstance(found, OwnStore):
         e = found.embeddings
         coverage = e.coverage_of(vocabulary)
         return AlignedEmbeddings(found.sealed, vocabulary, coverage, e.path, e.provenance)
+    wanted = request.policies.from_file(vocabulary)
+    without = [vocabulary.tokens[i] for i in wanted if not found.has_row[i]]
+    if without:
+        warnings.warn(
+            f"{', '.join(source.name for source in sources)}: no row for the special tokens "
+            f"{', '.join(map(repr, without))}: theirs are as oov= says",
+            stacklevel=3,
+        )
     found.complete(vocabulary, request.policies)
     return AlignedEmbeddings(
         found.target.builder.seal(),
@@ -233,11 +258,14 @@ def align(
     special: Mapping[str, SpecialRow] | None = None,
     seed: int = 0,
     combine: Combine = "first",
-    **transforms: Any,
+    normalize: Literal["l2"] | None = None,
+    center: bool = False,
+    dim: int | None = None,
+    reduce: Literal["first", "pca"] = "first",
+    all_but_the_top: int = 0,
 ) -> AlignedEmbeddings:
     """Rows of embeddings in the order of a vocabulary's ids, in sealed memory.
 
-    A store that was saved with this very vocabulary is not copied: it stays mapped and watched.
     Parameters, errors and result are those of `load`; several embeddings are combined likewise.
     """
     vocabulary = _checked(vocabulary, "align")
@@ -249,12 +277,13 @@ def align(
                 f"embedfreeze.read, or align a file with embedfreeze.load"
             )
     policies = Policies(oov, special or {}, seed)
-    request = Request(match, fold_file, policies, Transforms(**transforms), combine)
-    return _aligned(vocabulary, [EmbeddingsSource(e) for e in several], request)
+    transforms = Transforms(center, all_but_the_top, dim, reduce, normalize)
+    request = Request(match, fold_file, policies, transforms, combine)
+    return _aligned(vocabulary, _sources_of(several, ReadOptions()), request)
 
 
 def load(
-    path: PathOrFile | Sequence[PathOrFile],
+    path: Origin | Sequence[Origin],
     vocabulary: Vocabulary | None = None,
     *,
     match: Match = ("exact", "lower"),
@@ -275,11 +304,14 @@ def load(
     """Read from a file the rows that a vocabulary needs, in one pass, into sealed memory.
 
     Memory grows with the vocabulary, not with the file: rows of other tokens are not parsed.
+    A store that was saved with this very vocabulary stays as it is, mapped and watched, unless
+    other rows are asked for (by transforms, `special` or another `oov`). What was filled in when
+    a store was made is no row of any token.
 
     Parameters
     ----------
     path : str, os.PathLike or binary file object, or a sequence of them
-        Files that `read` can read.
+        Files that `read` can read; among them also Embeddings.
     vocabulary : Vocabulary
         Row i of the result belongs to its id i. Its special tokens are not looked up.
     match : sequence of str or callable
@@ -339,9 +371,8 @@ def load(
     transforms = Transforms(center, all_but_the_top, dim, reduce, normalize)
     policies = Policies(oov, special or {}, seed)
     request = Request(match, fold_file, policies, transforms, combine)
-    chosen = ReadOptions(**options)
-    paths = list(path) if isinstance(path, Sequence) and not isinstance(path, str) else [path]
-    return _aligned(vocabulary, [FileSource(p, chosen, format, member) for p in paths], request)
+    sources = _sources_of(path, ReadOptions.of("load", options), format, member)
+    return _aligned(vocabulary, sources, request)
 
 
 def _checked(vocabulary: Vocabulary | None, caller: str) -> Vocabulary:

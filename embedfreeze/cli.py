@@ -23,7 +23,8 @@ from embedfreeze.errors import (
     VocabularyError,
 )
 from embedfreeze.files import atomic_output, check_output
-from embedfreeze.formats import FORMATS, check_target, inspect
+from embedfreeze.formats import FORMATS, check_target
+from embedfreeze.formats.inspection import inspect
 from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["STATUSES", "main"]

@@ -102,7 +102,7 @@ def convert(
         As for `read` and `write`.
     """
     target_format = check_target(target, to_format)
-    chosen = ReadOptions(**options)
+    chosen = ReadOptions.of("convert", options)
     if vocabulary is not None:
         chosen = replace(chosen, wanted=Tokens.from_strings(vocabulary.tokens))
 
@@ -120,7 +120,7 @@ def convert(
             reading.rows,
             batches,
             name,
-            alignment=Alignment(provenance=reading.provenance),
+            alignment=Alignment(provenance=reading.alignment.provenance),
             index=choice.index,
         )
         write_rows(rows, target, format=target_format.name, overwrite=overwrite)

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from embedfreeze.coveragereport import markdown, plain
 from embedfreeze.errors import FileError
-from embedfreeze.nearest import NearestSpellings
 from embedfreeze.tokens import Tokens
 from embedfreeze.vocabulary import Vocabulary
 
-__all__ = ["MISSING", "NOT_ASKED", "SPECIAL", "Collision", "Coverage", "CoverageRecord"]
+__all__ = ["MISSING", "NOT_ASKED", "SPECIAL", "Collision", "Coverage", "spellings_of"]
 
 MISSING = -1
 SPECIAL = -2
 NOT_ASKED = -3
 SHOWN = 5  # tokens in a line of what `print` shows
+MOST_NEAR = 3  # spellings of one token
 Stages = npt.NDArray[np.int8]
 
 
@@ -33,25 +30,6 @@ class Collision:
 
     spelling: str
     tokens: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class CoverageRecord:
-    """A coverage as a store holds it: JSON, and arrays [sources, ids] beside it.
-
-    Attributes
-    ----------
-    notes : dict
-        Ready for JSON.
-    stages : numpy.ndarray
-        int8 [sources, ids], `Coverage.stage_of_id` of each source.
-    found_as : Tokens or None
-        [sources * ids], `Coverage.found_as` of each source, one behind the other.
-    """
-
-    notes: dict[str, Any]
-    stages: Stages
-    found_as: Tokens | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +106,6 @@ class Coverage:
             ", ".join(part.source for part in parts if part.source is not None) or None,
             tuple(parts),
             known_nearest or {},
-            _tokens_of(parts),
         )
 
     @classmethod
@@ -201,6 +178,8 @@ class Coverage:
     def found(self, stage: str | None = None, *, by: str = "type") -> int:
         """How many types (tokens, with ``by="token"``) found a row, in one stage or in any."""
         chosen = self.stage_of_id >= 0
+        if stage is not None and stage not in self.match:
+            raise ValueError(f"stage must be one of {', '.join(self.match)}, received {stage!r}")
         if stage is not None:
             chosen = self.stage_of_id == self.match.index(stage)
         return self._number(chosen, by)
@@ -244,15 +223,28 @@ class Coverage:
         FileError
             The file can be read no second time.
         """
+
         asked = [token for token, _ in self.missing(n)]
         fresh = [token for token in asked if token not in self.known_nearest]
-        if fresh and self.file_tokens is not None:
-            search = NearestSpellings(fresh)
-            for tokens in self.file_tokens():
-                search.add(tokens)
-            self.known_nearest.update(search.found)
+        if fresh:
+            self.known_nearest.update(self._looked_up(fresh))
         known = self.known_nearest
         return {token: known[token] for token in asked if token in known}
+
+    def _looked_up(self, tokens: list[str]) -> dict[str, list[str]]:
+        """Near spellings of tokens in all sources that were asked for them and are at hand."""
+        found: dict[str, list[str]] = {token: [] for token in tokens}
+        parts = self.sources or (self,)
+        for part in parts:
+            stages, index = part.stage_of_id, part.vocabulary.index
+            asked = [token for token in found if stages[index(token)] == MISSING]
+            if part.file_tokens is None:  # nobody can tell
+                found = {token: near for token, near in found.items() if token not in asked}
+            elif asked:
+                near_of = _nearest_in(part.file_tokens(), asked, MOST_NEAR * len(parts))
+                for token, near in near_of.items():
+                    found[token] = list(dict.fromkeys([*found[token], *near]))[:MOST_NEAR]
+        return found
 
     @cached_property
     def collisions(self) -> tuple[Collision, ...]:
@@ -274,47 +266,6 @@ class Coverage:
             Collision(spelling, tuple(group)) for spelling, group in groups.items() if group[1:]
         )
 
-    def record(self) -> CoverageRecord:
-        """What `from_record` needs."""
-        parts = self.sources or (self,)
-        notes = {
-            "match": list(self.match),
-            "sources": [
-                {
-                    "source": part.source and os.path.basename(part.source),
-                    "special_in_file": list(part.special_in_file),
-                    "duplicates": part.duplicates,
-                }
-                for part in parts
-            ],
-            "nearest": self.known_nearest,
-        }
-        found_as = None
-        if any(part.found_as is not None for part in parts):
-            found_as = Tokens.joined([_spellings(part) for part in parts])
-        return CoverageRecord(notes, np.stack([part.stage_of_id for part in parts]), found_as)
-
-    @classmethod
-    def from_record(cls, vocabulary: Vocabulary, record: CoverageRecord) -> Coverage:
-        """The coverage that a store holds; `ValueError` where that cannot be."""
-        n, match = len(vocabulary), tuple(record.notes["match"])
-        _check_arrays(record, len(match))
-        known = {token: list(near) for token, near in record.notes["nearest"].items()}
-        parts = [
-            cls(
-                vocabulary,
-                match,
-                record.stages[i],
-                tuple(part["special_in_file"]),
-                dict(part["duplicates"]),
-                None if record.found_as is None else record.found_as.part(i * n, (i + 1) * n),
-                part["source"],
-                known_nearest=known if len(record.stages) == 1 else {},
-            )
-            for i, part in enumerate(record.notes["sources"])
-        ]
-        return cls.combined(parts, known)
-
     def to_dict(self, n: int | None = 20) -> dict[str, Any]:
         """The numbers, and of each kind at most `n` tokens (None: all), ready for JSON."""
         kinds = ["type"] if self._counts is None else ["type", "token"]
@@ -327,7 +278,7 @@ class Coverage:
             for by in kinds
         }
         missing = [
-            {"token": token, "count": count, "nearest": self.known_nearest.get(token, [])}
+            {"token": token, "count": count, "nearest": self.known_nearest.get(token)}
             for token, count in self.missing(n)
         ]
         return {
@@ -355,6 +306,8 @@ class Coverage:
             Look the file through for spellings within one edit of them (see `nearest`). Where
             that is not possible, as with a pipe, the report says so.
         """
+        from embedfreeze.coveragereport import markdown
+
         note = None
         try:
             if nearest:
@@ -367,38 +320,30 @@ class Coverage:
         return f"{self.found()} of {self.total()} types found"
 
     def __str__(self) -> str:
+        from embedfreeze.coveragereport import plain
+
         return plain(self.to_dict(SHOWN))
 
 
-def _check_arrays(record: CoverageRecord, n_match: int) -> None:
-    """The arrays of a file are not trusted."""
-    stages, found_as = record.stages, record.found_as
-    if stages.size and not NOT_ASKED <= stages.min() <= stages.max() < n_match:
-        raise ValueError(f"stages must be from {NOT_ASKED} to {n_match - 1}")
-    if found_as is not None:
-        offsets, size = found_as.offsets, len(found_as.blob)
-        if offsets[0] or offsets[-1] != size or (offsets[:-1] > offsets[1:]).any():
-            raise ValueError(f"offsets of spellings must rise from 0 to {size}")
-
-
-def _spellings(part: Coverage) -> Tokens:
+def spellings_of(part: Coverage) -> Tokens:
     """`found_as` of a source, with an empty spelling for each id where there is none."""
     if part.found_as is not None:
         return part.found_as
     return Tokens(b"", np.zeros(len(part.stage_of_id) + 1, np.int64))
 
 
-def _tokens_of(parts: Sequence[Coverage]) -> Callable[[], Iterable[Tokens]] | None:
-    """What gives the tokens of several sources, as far as these are at hand."""
-    readers = [part.file_tokens for part in parts if part.file_tokens is not None]
-    if not readers:
-        return None
-    return lambda: chain.from_iterable(reader() for reader in readers)
+def _nearest_in(parts: Iterable[Tokens], wanted: list[str], most: int) -> dict[str, list[str]]:
+    from embedfreeze.nearest import NearestSpellings  # loading rows does not need it
+
+    search = NearestSpellings(wanted, most=most)
+    for tokens in parts:
+        search.add(tokens)
+    return search.found
 
 
 def _chosen_spellings(parts: Sequence[Coverage], owner: npt.NDArray[np.int64]) -> Tokens | None:
     """For each id its spelling in the source that gave its row."""
     if all(part.found_as is None for part in parts):
         return None
-    joined = Tokens.joined([_spellings(part) for part in parts])
+    joined = Tokens.joined([spellings_of(part) for part in parts])
     return joined.take(owner * len(owner) + np.arange(len(owner)))

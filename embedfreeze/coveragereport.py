@@ -147,7 +147,7 @@ def _missing_table(report: Report, note: str | None) -> str:
     body = [
         [_code(entry["token"])]
         + ([f"{entry['count']:,}"] if counted else [])
-        + [_codes(entry["nearest"])]
+        + [_codes(entry["nearest"] or ())]
         for entry in report["missing"]
     ]
     head = ["token", *(["count"] if counted else []), "nearest spellings"]

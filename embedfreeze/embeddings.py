@@ -10,7 +10,8 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from embedfreeze.coverage import Coverage, CoverageRecord
+from embedfreeze.coverage import MISSING, Coverage
+from embedfreeze.coveragerecord import CoverageRecord, coverage_of_record
 from embedfreeze.errors import EmbedFreezeError, FormatError, UnknownTokenError
 from embedfreeze.sealed import SealedMatrix, block_digests, combine_digests
 from embedfreeze.tokens import Tokens
@@ -38,6 +39,14 @@ class Alignment:
     counts: npt.NDArray[np.int64] | None = None
     coverage: CoverageRecord | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def filled(self) -> npt.NDArray[np.bool_] | None:
+        """bool [n]: rows of ordinary tokens that no source gave; None where that is not known."""
+        if self.coverage is None:
+            return None
+        filled: npt.NDArray[np.bool_] = self.coverage.stages.max(axis=0) == MISSING
+        return filled
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +139,7 @@ class Embeddings:
         if record is None:
             return None
         try:
-            return Coverage.from_record(vocabulary, record)
+            return coverage_of_record(vocabulary, record)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise FormatError(
                 f"the coverage cannot be read ({error!r}): the file is damaged, get it or make it "

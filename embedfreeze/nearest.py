@@ -41,7 +41,7 @@ def within_one_edit(a: str, b: str) -> bool:
     return a[at + 1 :] == b[at + 1 :] or swapped
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Hashes:
     """Hashes of tokens and of what remains of them when one character is deleted."""
 

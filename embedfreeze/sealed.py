@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import hashlib
 import mmap
 import os
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +24,9 @@ import numpy.typing as npt
 from embedfreeze.errors import FileError, FrozenBytesChanged, FrozenError
 from embedfreeze.files import Guard
 from embedfreeze.threads import spans, thread_count, thread_map
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 __all__ = [
     "BLOCK_BYTES",
@@ -34,6 +36,7 @@ __all__ = [
     "block_digests",
     "combine_digests",
     "seal_array",
+    "sha256",
 ]
 
 BLOCK_BYTES = 1 << 20
@@ -45,6 +48,13 @@ if hasattr(fcntl, "F_ADD_SEALS"):
     _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
+def sha256(data: bytes | memoryview = b"") -> _Hash:
+    """As of `hashlib`, which is imported late: it loads OpenSSL, and reading text needs no hash."""
+    import hashlib
+
+    return hashlib.sha256(data)
+
+
 def _hash_spans(size: int, hash_span: Callable[[int, int], bytes], threads: int | None) -> bytes:
     blocks = spans(0, size, BLOCK_BYTES)
     return b"".join(thread_map(lambda span: hash_span(*span), blocks, thread_count(threads)))
@@ -53,15 +63,13 @@ def _hash_spans(size: int, hash_span: Callable[[int, int], bytes], threads: int 
 def block_digests(matrix: npt.NDArray[Any], threads: int | None = None) -> npt.NDArray[np.uint8]:
     """SHA-256 of each 1 MiB block of the bytes of a C-contiguous matrix, uint8 [blocks, 32]."""
     data = memoryview(matrix.reshape(-1).view(np.uint8))
-    joined = _hash_spans(
-        matrix.nbytes, lambda low, high: hashlib.sha256(data[low:high]).digest(), threads
-    )
+    joined = _hash_spans(matrix.nbytes, lambda low, high: sha256(data[low:high]).digest(), threads)
     return np.frombuffer(joined, dtype=np.uint8).reshape(-1, 32)
 
 
 def combine_digests(blocks: npt.NDArray[np.uint8]) -> str:
     """The digest of a matrix: hexadecimal SHA-256 over the digests of its blocks."""
-    return hashlib.sha256(np.ascontiguousarray(blocks).tobytes()).hexdigest()
+    return sha256(np.ascontiguousarray(blocks).tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -331,10 +339,20 @@ class SealedBytes:
         *,
         offset: int,
         blocks: npt.NDArray[np.uint8],
+        verify: bool = False,
     ) -> SealedMatrix:
-        """The matrix at `offset` (a multiple of the page size), in place."""
+        """The matrix at `offset` (a multiple of the page size), in place.
+
+        Raises
+        ------
+        FrozenBytesChanged
+            With `verify`: it does not have the recorded block digests.
+        """
         fd, guarantee = os.dup(self._fd), self._guarantee
-        return SealedMatrix(fd, shape, dtype, offset=offset, guarantee=guarantee, blocks=blocks)
+        matrix = SealedMatrix(fd, shape, dtype, offset=offset, guarantee=guarantee, blocks=blocks)
+        if verify:
+            matrix._compare_blocks(block_digests(matrix.array))
+        return matrix
 
 
 def _anonymous_file() -> tuple[int, int, Guarantee]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self
@@ -12,16 +11,16 @@ import numpy.typing as npt
 
 from embedfreeze.errors import UnknownTokenError, VocabularyError
 from embedfreeze.files import PathLike
+from embedfreeze.sealed import sha256
 from embedfreeze.splitters import (
     DEFAULT_SPLITTER,
     SplitterLike,
     splitter_config,
     splitter_from_config,
 )
-from embedfreeze.vocabularies.parts import Parts
+from embedfreeze.vocabularies import arguments
+from embedfreeze.vocabularies.arguments import checked_counts, checked_tokens
 from embedfreeze.vocabularies.sources import VocabularySources
-from embedfreeze.vocabularies.tokeras import bucket_numbers, to_layer
-from embedfreeze.vocabularies.vocabularyfiles import write_file
 
 __all__ = ["Vocabulary"]
 
@@ -54,9 +53,12 @@ class Vocabulary(VocabularySources):
 
     Raises
     ------
+    TypeError
+        `tokens` or `special` is one str.
     VocabularyError
-        A token stands twice (both places are named), a special token stands among the tokens, or
-        there are fewer special tokens than buckets.
+        A token is not a str or stands twice (its places are named), a special token stands among
+        the tokens, a count is negative or not an integer, or there are fewer special tokens than
+        buckets.
 
     Examples
     --------
@@ -80,53 +82,31 @@ class Vocabulary(VocabularySources):
         unknown_buckets: int = 1,
         unknown_salt: Sequence[int] | None = None,
     ) -> None:
-        if isinstance(tokens, str):
-            raise TypeError("tokens must be an iterable of str, received one str: put it in a list")
         self.padding = padding
         self.unknown = unknown
-        self.special = tuple(special)
+        self.special = tuple(checked_tokens(special, "special tokens"))
         self.splitter = splitter
-        self.counts = None if counts is None else dict(counts)
+        self.counts = None if counts is None else checked_counts(counts)
         self.unknown_buckets = unknown_buckets
         self.unknown_salt = None if unknown_salt is None else tuple(unknown_salt)
-        named, listed = self.special_tokens, list(tokens)
+        named, listed = self.special_tokens, checked_tokens(tokens, "tokens")
+        checked_tokens(named, "padding and unknown")
         if special_first and tuple(listed[: len(named)]) != named:
             listed = [*named, *listed]
         self.tokens: tuple[str, ...] = tuple(listed)
         self._ids = {token: i for i, token in enumerate(self.tokens)}
         if len(self._ids) != len(self.tokens):
-            self._refuse_duplicates(len(named) if special_first else 0)
-        self._check_special(named)
+            arguments.refuse_duplicates(self.tokens, len(named) if special_first else 0)
+        arguments.check_special(named, self._ids)
+        self._check_buckets()
 
-    def _check_special(self, named: tuple[str, ...]) -> None:
-        for token in named:
-            if token not in self._ids:
-                raise VocabularyError(
-                    f"with special_first=False the tokens must hold the special tokens, received "
-                    f"none that is {token!r}: name others with padding=, unknown= and special="
-                )
-        if len(set(named)) != len(named):
-            raise VocabularyError(f"special tokens must differ, received {list(named)}")
+    def _check_buckets(self) -> None:
         most = 0 if self.unknown is None else 1 + len(self.special)
         if not 1 <= self.unknown_buckets <= max(1, most):
             raise VocabularyError(
                 "unknown_buckets must be from 1 to the number of unknown and special tokens, "
                 f"{most}, received {self.unknown_buckets}"
             )
-
-    def _refuse_duplicates(self, n_special: int) -> None:
-        first: dict[str, int] = {}
-        for i, token in enumerate(self.tokens):
-            if token in first:
-                if first[token] < n_special:
-                    raise VocabularyError(
-                        f"the special token {token!r} (id {first[token]}) is also an ordinary "
-                        f"token (id {i}): rename one with padding=, unknown= or special="
-                    )
-                raise VocabularyError(
-                    f"tokens must differ, received {token!r} as id {first[token]} and as id {i}"
-                )
-            first[token] = i
 
     @property
     def padding_id(self) -> int | None:
@@ -171,7 +151,7 @@ class Vocabulary(VocabularySources):
     @cached_property
     def digest(self) -> str:
         """Hexadecimal SHA-256 over the tokens in id order, each preceded by its length."""
-        digest = hashlib.sha256()
+        digest = sha256()
         for token in self.tokens:
             data = token.encode("utf-8", "surrogateescape")
             digest.update(len(data).to_bytes(8, "little") + data)
@@ -224,9 +204,8 @@ class Vocabulary(VocabularySources):
         UnknownTokenError
             A token is not in a vocabulary without an unknown token.
         """
-        if isinstance(texts, str):
-            raise TypeError("texts must be an iterable of str, received one str: put it in a list")
-        rows = self._id_rows(self.splitter(text)[:max_length] for text in texts)
+        several = arguments.several(texts, "texts")
+        rows = self._id_rows(self.splitter(text)[:max_length] for text in several)
         length = max_length if max_length is not None else max(map(len, rows), default=0)
         if self.padding_id is None and any(len(row) != length for row in rows):
             raise VocabularyError(
@@ -247,6 +226,8 @@ class Vocabulary(VocabularySources):
 
     def _hashed_rows(self, texts: list[list[str]]) -> list[list[int]]:
         """Ids where several stand for unknown tokens; one call hashes all of these."""
+        from embedfreeze.vocabularies.tokeras import bucket_numbers
+
         known, unknown = self.lookup, self.unknown_ids
         missing = sorted({token for tokens in texts for token in tokens if token not in known})
         numbers = bucket_numbers(missing, len(unknown), self.unknown_salt) if missing else []
@@ -317,11 +298,10 @@ class Vocabulary(VocabularySources):
         VocabularyError
             A token has an id already.
         """
-        if isinstance(tokens, str):
-            raise TypeError("tokens must be an iterable of str, received one str: put it in a list")
+        more = checked_tokens(tokens, "tokens")
         known = self.counts is not None or counts is not None
         merged = {**(self.counts or {}), **(counts or {})} if known else None
-        longer = Vocabulary.from_settings([*self.tokens, *tokens], self.settings(), merged)
+        longer = Vocabulary.from_settings([*self.tokens, *more], self.settings(), merged)
         longer.splitter = self.splitter  # which may be a callable
         return longer
 
@@ -373,10 +353,12 @@ class Vocabulary(VocabularySources):
         >>> Vocabulary.from_file("vocabulary.json") == v
         True
         """
-        write_file(path, self.tokens, self._described, overwrite=overwrite)
+        from embedfreeze.vocabularies.vocabularyfiles import write_file
 
-    def _described(self) -> dict[str, Any]:
-        return {**self.to_dict(), "counts": self.counts}
+        def describe() -> dict[str, Any]:
+            return {**self.to_dict(), "counts": self.counts}
+
+        write_file(path, self.tokens, describe, overwrite=overwrite)
 
     def to_keras(self, kind: str = "lookup") -> Any:
         """A Keras layer with the same ids.
@@ -401,6 +383,9 @@ class Vocabulary(VocabularySources):
         >>> v.to_keras("vectorization")(["Good case!", "bad"]).numpy().tolist()
         [[2, 3], [1, 0]]
         """
+        from embedfreeze.vocabularies.parts import Parts
+        from embedfreeze.vocabularies.tokeras import to_layer
+
         parts = Parts(
             self.tokens,
             self.padding,

@@ -43,8 +43,8 @@ def test_by_type(tmp_path: Path) -> None:
         "source": str(tmp_path / "f.txt"),
         "type": {"total": 5, "found": 3, "stages": {"exact": 2, "lower": 1}},
         "missing": [
-            {"token": "zzz", "count": None, "nearest": []},
-            {"token": "yyy", "count": None, "nearest": []},
+            {"token": "zzz", "count": None, "nearest": None},
+            {"token": "yyy", "count": None, "nearest": None},
         ],
         "collisions": [{"spelling": "king", "tokens": ["king", "King"]}],
         "n_collisions": 1,
@@ -61,7 +61,7 @@ def test_by_type(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match="needs a vocabulary with counts"):
             call()
-    with pytest.raises(ValueError, match="tuple"):
+    with pytest.raises(ValueError, match="stage must be one of exact, lower, received 'stem'"):
         c.found("stem")
 
 
@@ -182,7 +182,7 @@ def test_to_dict_is_json_whatever_the_tokens(tmp_path: Path) -> None:
     v = ef.Vocabulary(["a\udcff", "x\udcfe\n"])
     c = ef.load(path, v, unicode_errors="surrogateescape").coverage
     told = json.loads(json.dumps(c.to_dict()))
-    assert told["missing"] == [{"token": "x\udcfe\n", "count": None, "nearest": []}]
+    assert told["missing"] == [{"token": "x\udcfe\n", "count": None, "nearest": None}]
     assert told["duplicates"] == {"a\udcff": 1}
     assert "'x\\udcfe\\n'" in str(c)
     assert "`'x\\udcfe\\n'`" in c.to_markdown()

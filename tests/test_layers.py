@@ -29,6 +29,7 @@ LEVELS = [
     "nearest",
     "coveragereport",
     "coverage",
+    "coveragerecord",
     "embeddings",
     "formats",
     "aligning",

@@ -3,7 +3,9 @@
 import configparser
 import doctest
 import importlib
+import os
 import re
+import statistics
 import subprocess
 import sys
 from importlib.metadata import entry_points, metadata, version
@@ -58,6 +60,51 @@ def test_script_is_the_convert_command(tmp_path: Path) -> None:
     written = (tmp_path / "script.bin").read_bytes()
     assert written == (tmp_path / "command.bin").read_bytes()
     assert written.startswith(b"2 2\nking ")
+
+
+# What only some calls need: other formats and vocabularies, reports, hashes, searches.
+NOT_LOADED = [
+    "embedfreeze.coveragereport",
+    "embedfreeze.formats.badrow",
+    "embedfreeze.formats.inspection",
+    "embedfreeze.formats.strangers",
+    "embedfreeze.nearest",
+    "embedfreeze.vocabularies.fromgensim",
+    "embedfreeze.vocabularies.fromkeras",
+    "embedfreeze.vocabularies.listed",
+    "embedfreeze.vocabularies.parts",
+    "embedfreeze.vocabularies.tables",
+    "embedfreeze.vocabularies.tokenizerjson",
+    "embedfreeze.vocabularies.tokeras",
+    "embedfreeze.vocabularies.vocabularyfiles",
+    *("argparse", "csv", "gzip", "h5py", "gensim", "hashlib", "importlib.metadata", "keras"),
+    *("lzma", "tempfile", "tensorflow", "tokenizers", "tqdm", "zipfile"),
+]
+IMPORT = """
+import sys, time
+start = time.perf_counter()
+import numpy
+middle, before = time.perf_counter(), set(sys.modules)
+import embedfreeze
+print(middle - start, time.perf_counter() - middle, *set(sys.modules) - before)
+"""
+
+
+def test_import_is_short(tmp_path: Path) -> None:
+    """At most 1.5 times as long as NumPy, says the design; the bound of 2 is for noisy machines."""
+    # Whether bytecode may be written is the caller's; without it the source is compiled each time.
+    cached = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
+
+    def one() -> list[str]:
+        command = [sys.executable, "-c", IMPORT]
+        return subprocess.run(
+            command, env=cached, capture_output=True, text=True, check=True, timeout=60
+        ).stdout.split()
+
+    children = [one() for _ in range(8)][1:]  # the first writes the bytecode
+    numpy_alone, ours = (statistics.median(float(c[i]) for c in children) for i in (0, 1))
+    assert ours < numpy_alone  # together at most twice NumPy's time
+    assert [name for name in NOT_LOADED if name in children[0]] == []
 
 
 @pytest.mark.parametrize("name", MODULES)

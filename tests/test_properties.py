@@ -9,11 +9,14 @@ import gzip
 import importlib
 import importlib.util
 import itertools
+import json
 import shutil
+import struct
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,7 @@ from samples import assert_is, bits, canonical, glove_bytes, put, spelled, table
 
 import embedfreeze as ef
 from embedfreeze import files
+from embedfreeze.coveragerecord import record_of_coverage
 from embedfreeze.errors import EmbedFreezeError, FormatError
 from embedfreeze.formats import hdf5, store, text, textwriter, word2vec
 from embedfreeze.tokens import Tokens
@@ -511,16 +515,59 @@ KEPT_TOKENS = [f"{n * 2654435761 % 2**32:08x}-{n}" for n in range(40)]
 KEPT = ef.Embeddings(KEPT_TOKENS, table(40, 3))
 
 
+@dataclass(frozen=True)
+class Healthy:
+    """A store, what it says, and where something can go wrong in it (start, stop)."""
+
+    data: bytes
+    answers: dict[str, Any]
+    spans: list[tuple[int, int]]
+
+
+def aligned_table() -> ef.AlignedEmbeddings:
+    """The kept tokens in two files, one of which spells them otherwise; the last is in neither."""
+    upper = ef.Embeddings([token.upper() for token in KEPT_TOKENS[:20]], KEPT.matrix[:20])
+    others = ef.Embeddings([*KEPT_TOKENS[10:39], f"{KEPT_TOKENS[39]}0"], KEPT.matrix[10:])
+    counts = {token: n for n, token in enumerate(KEPT_TOKENS) if n % 3}
+    v = ef.Vocabulary(KEPT_TOKENS, padding=None, unknown=None, counts=counts)
+    a = ef.align([upper, others], v, match=("exact", "upper"), oov=lambda _: KEPT.matrix[39:])
+    assert a.coverage is not None
+    assert a.coverage.nearest() == {KEPT_TOKENS[39]: [f"{KEPT_TOKENS[39]}0"]}
+    assert a.coverage.found("upper") > 10
+    return a
+
+
 @pytest.fixture(scope="module", params=["written", "aligned"])
-def healthy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A store, and one that also holds a vocabulary."""
+def healthy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Healthy:
+    """A store, and one that also holds a vocabulary, counts and a coverage of two sources."""
     path = tmp_path_factory.mktemp("healthy") / "f.safetensors"
     if request.param == "written":
         ef.write(KEPT, path)
     else:
-        v = ef.Vocabulary(KEPT_TOKENS, padding=None, unknown=None)
-        ef.align(KEPT, v).save(path)
-    return path.read_bytes()
+        aligned_table().save(path)
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    entries = [entry for name, entry in header.items() if name != "__metadata__"]
+    spans = [tuple(8 + length + at for at in entry["data_offsets"]) for entry in entries]
+    text = data.rindex(b"}", 0, 8 + length)
+    return Healthy(data, answers_of(path), [(0, 8), (8, text + 1), (text, 8 + length), *spans])
+
+
+def answers_of(path: Path) -> dict[str, Any]:
+    """All that a store says, of a copy that was held to its digests."""
+    e = ef.read(path, seal="copy", unicode_errors="surrogateescape")
+    v, counts = e.vocabulary, e.alignment.counts
+    return {
+        "tokens": list(e.tokens),
+        "rows": e.tokens.find(KEPT_TOKENS).tolist(),
+        "bits": bits(e.matrix),
+        "digest": e.digest,
+        "vocabulary": v and v.to_dict(),
+        "counts": (v and v.counts, None if counts is None else counts.tolist()),
+        "coverage": e.coverage and e.coverage.to_dict(None),
+        "provenance": e.provenance,
+    }
 
 
 @contextmanager
@@ -534,12 +581,13 @@ def no_hang(seconds: float) -> Iterator[None]:
 
 
 @st.composite
-def damaged(draw: st.DrawFn, data: bytes) -> bytes:
+def damaged(draw: st.DrawFn, healthy: Healthy) -> bytes:
     """The bytes after some of them were changed, taken out, put in, or moved."""
-    raw = bytearray(data)
+    raw = bytearray(healthy.data)
     for _ in range(draw(st.integers(1, 4))):
-        # The matrix is most of a store, and least of what can go wrong.
-        at = draw(st.integers(0, 600) | st.integers(0, len(data)) | st.integers(3000, 4095))
+        # Spaces are most of a small store, and least of what can go wrong.
+        low, high = draw(st.sampled_from(healthy.spans))
+        at = draw(st.integers(low, high) | st.integers(0, len(healthy.data)))
         few = draw(st.binary(min_size=1, max_size=9))
         kind = draw(st.sampled_from(["flip", "overwrite", "insert", "delete", "cut", "move"]))
         if kind == "flip":
@@ -557,6 +605,16 @@ def damaged(draw: st.DrawFn, data: bytes) -> bytes:
     return bytes(raw)
 
 
+def reported(e: ef.Embeddings) -> None:
+    """Its coverage in every form, and once more as that of its own vocabulary, loaded in place."""
+    if e.vocabulary is not None and e.coverage is not None:
+        e.coverage.to_markdown()
+        assert record_of_coverage(e.coverage).notes.keys() == {"match", "sources", "nearest"}
+        again = ef.align(e, e.vocabulary)
+        str(again.coverage)
+        again.extend(["new"], KEPT)
+
+
 def use_in_every_way(path: Path) -> None:
     """An error of ours is as good as an answer."""
     v = ef.Vocabulary(KEPT_TOKENS)
@@ -564,6 +622,9 @@ def use_in_every_way(path: Path) -> None:
         lambda: ef.inspect(path),
         lambda: list(ef.read(path).tokens),
         lambda: ef.read(path).vocabulary,
+        lambda: ef.read(path).provenance,
+        lambda: str(ef.read(path, unicode_errors="replace").coverage),
+        lambda: reported(ef.read(path)),
         lambda: ef.read(path, limit=7, unicode_errors="replace"),
         lambda: ef.load(path, v, match=("lower", "exact")),
         lambda: ef.convert(path, path.with_name("t.vec"), overwrite=True),
@@ -575,20 +636,27 @@ def use_in_every_way(path: Path) -> None:
 
 @given(data=st.data())
 def test_a_damaged_store_is_refused_or_answers_alike(
-    data: st.DataObject, healthy: bytes, folders: Callable[[], Path]
+    data: st.DataObject, healthy: Healthy, folders: Callable[[], Path]
 ) -> None:
     path = put(folders() / "f.safetensors", data.draw(damaged(healthy)))
     with no_hang(60):
         use_in_every_way(path)
         try:
-            e = ef.read(path, seal="copy", unicode_errors="surrogateescape")
+            answers = answers_of(path)
         except EmbedFreezeError:
             return
-        assert bits(e.matrix) == bits(KEPT.matrix)
-        rows, _ = outcome(lambda: e.tokens.find(KEPT_TOKENS).tolist())
-        if isinstance(rows, list):  # else an error of ours
-            assert all(row in (-1, place) for place, row in enumerate(rows))
+        assert answers == healthy.answers
         shutil.rmtree(path.parent)
+
+
+def test_a_healthy_store_says_what_was_kept(healthy: Healthy) -> None:
+    answers = healthy.answers
+    assert (answers["tokens"], answers["bits"]) == (KEPT_TOKENS, bits(KEPT.matrix))
+    assert (answers["rows"], answers["digest"]) == (list(range(40)), KEPT.digest)
+    if answers["vocabulary"] is not None:
+        assert answers["coverage"]["type"]["found"] == 39
+        assert len(answers["coverage"]["sources"]) == 2
+        assert answers["counts"][0][KEPT_TOKENS[1]] == 1
 
 
 HEADS = [b"", b"2 3\n", b"a 1 2\nb 3 4\n", b"\xef\xbb\xbf", b"\x20" + b"\0" * 7 + b"{"]

@@ -21,7 +21,8 @@ from samples import ODD_TOKENS, assert_is, bits, put, table
 
 import embedfreeze as ef
 from embedfreeze.errors import EmbedFreezeError, FileError, FormatError, FrozenBytesChanged
-from embedfreeze.formats import store
+from embedfreeze.files import open_source
+from embedfreeze.formats import ReadOptions, store
 
 MIB = 1 << 20
 TOKENS = [*ODD_TOKENS, "", "New York", "nul\0", "\n"]
@@ -60,6 +61,16 @@ def digests_of(values: bytes) -> list[bytes]:
     return [hashlib.sha256(values[i : i + MIB]).digest() for i in range(0, len(values), MIB)]
 
 
+def rest_digest_of(header: dict[str, Any], tensors: dict[str, bytes]) -> str:
+    """What the README says of it, by the order of the offsets."""
+    header = json.loads(json.dumps(header))
+    header["__metadata__"].pop("rest_digest", None)
+    told = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    names = sorted(tensors, key=lambda name: header[name]["data_offsets"])
+    rest = b"".join(tensors[name] for name in names if name != "vectors")
+    return hashlib.sha256(told + rest).hexdigest()
+
+
 @pytest.mark.parametrize(
     ("rows", "dim", "dtype"),
     [(1, 1, "float32"), (30, 7, "float32"), (5000, 77, "float32"), (9000, 59, "float16")],
@@ -70,6 +81,7 @@ def test_every_byte_is_as_described(rows: int, dim: int, dtype: str, tmp_path: P
     path = tmp_path / "f.safetensors"
     ef.write(ef.Embeddings(tokens, matrix, "source/of.txt"), path)
     length, header, tensors = parts(path)
+    rest_digest = rest_digest_of(header, tensors)
     metadata = header.pop("__metadata__")
     encoded = [t.encode() for t in tokens]
 
@@ -102,6 +114,7 @@ def test_every_byte_is_as_described(rows: int, dim: int, dtype: str, tmp_path: P
         "digest": digest,
         "creator": f"embedfreeze {ef.__version__}",
         "source": "of.txt",
+        "rest_digest": rest_digest,
     }
     assert ef.read(path).digest == digest
 
@@ -133,6 +146,9 @@ def test_golden_bytes(tmp_path: Path) -> None:
     _, new_header, new = parts(tmp_path / "new.safetensors")
     _, old_header, old = parts(golden)
     assert new == old
+    # The old one was written before there was a digest of the rest.
+    assert new_header["__metadata__"].pop("rest_digest") == rest_digest_of(new_header, new)
+    assert_is(ef.read(golden, seal="copy"), TOKENS, matrix)
     new_header["__metadata__"].pop("creator")
     old_header["__metadata__"].pop("creator")
     assert new_header == old_header
@@ -221,6 +237,49 @@ def test_blocks_are_hashed_whatever_the_batches(
     for name in "ab":
         blocks = parts(tmp_path / f"{name}.safetensors")[2]["block_digests"]
         assert blocks == b"".join(digests_of(bits(matrix)))
+
+
+@pytest.mark.parametrize("seal", ["watch", "copy"])
+def test_a_store_that_is_replaced_while_it_is_opened(seal: str, tmp_path: Path) -> None:
+    first, second = table(3, 2), table(3, 2) + 1
+    path, other = tmp_path / "f.safetensors", tmp_path / "g.safetensors"
+    ef.write(ef.Embeddings(["a", "b", "c"], first), path)
+    ef.write(ef.Embeddings(["x", "y", "z"], second), other)
+    with open_source(path) as source:
+        os.replace(other, path)
+        e = store.open_store(source, ReadOptions(seal=seal))  # type: ignore[arg-type]
+    assert_is(e, ["a", "b", "c"], first)
+    assert e.sealed is not None
+    e.sealed.verify(deep=True)
+    assert_is(ef.read(path), ["x", "y", "z"], second)
+
+
+def test_a_copy_needs_the_file_no_longer(tmp_path: Path) -> None:
+    tokens, matrix = [f"token{i}" for i in range(3000)], table(3000, 2)
+    path = tmp_path / "f.safetensors"
+    ef.write(ef.Embeddings(tokens, matrix), path)
+    e = ef.read(path, seal="copy")
+    assert e.sealed is not None
+    assert (e.sealed.guarantee, e.sealed.path) == ("sealed", str(path))
+    os.truncate(path, 1)
+    assert_is(e, tokens, matrix)
+    assert e.index("token2999") == 2999
+    e.sealed.verify(deep=True)
+
+
+def test_a_source_whose_name_is_not_utf8(tmp_path: Path) -> None:
+    source = put(tmp_path / os.fsdecode(b"d\xff.txt"), b"king 1 2\n")
+    path = tmp_path / "f.safetensors"
+    ef.convert(source, path)
+    with safetensors.safe_open(path, "numpy") as file:
+        assert file.metadata()["source"] == "d\\udcff.txt"
+        assert bits(file.get_tensor("vectors")) == bits(np.array([[1, 2]], np.float32))
+    ef.load(source, ef.Vocabulary(["king"])).save(tmp_path / "g.safetensors")
+    with safetensors.safe_open(tmp_path / "g.safetensors", "numpy") as file:
+        assert file.metadata()["source"] == "d\\udcff.txt"
+    stored = ef.read(tmp_path / "g.safetensors", seal="copy").coverage
+    assert stored is not None
+    assert stored.source == source.name
 
 
 def test_repeated_tokens_are_not_written(tmp_path: Path) -> None:
@@ -444,6 +503,169 @@ def test_an_index_without_a_free_slot_ends(healthy: Path, tmp_path: Path) -> Non
         for tokens in (["zzzz"], ["New York", "king"], ["king", "zzzz"]):
             with pytest.raises(FormatError, match="the index of the tokens must lead to tokens"):
                 e.tokens.find(tokens)
+
+
+# ---- what lies beside the matrix ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with everything that one can hold."""
+    folder = tmp_path_factory.mktemp("aligned")
+    texts = (b"king 1 2\nQueen 3 4\nking 5 6\n[UNK] 7 8\n", b"QUEEN 3 4\nprinces 5 6\n")
+    sources = [put(folder / f"{i}.txt", text) for i, text in enumerate(texts)]
+    v = ef.Vocabulary(["king", "QUEEN", "prince"], counts={"king": 5, "prince": 2})
+    a = ef.load(sources, v, match=("exact", "title"), normalize="l2")
+    assert a.coverage is not None
+    assert a.coverage.nearest() == {"prince": ["princes"]}
+    a.save(folder / "f.safetensors")
+    return folder / "f.safetensors"
+
+
+def answers(path: Path) -> list[object]:
+    """All that a store says, of a copy that was held to its digests."""
+    e = ef.read(path, seal="copy", unicode_errors="surrogateescape")
+    v, counts = e.vocabulary, e.alignment.counts
+    return [
+        *(list(e.tokens), e.tokens.find(list(e.tokens)).tolist(), bits(e.matrix), e.digest),
+        *(v, v and v.counts, None if counts is None else counts.tolist()),
+        *(e.coverage and e.coverage.to_dict(None), e.provenance),
+    ]
+
+
+@pytest.mark.parametrize("name", ["healthy", "aligned"])
+def test_a_changed_byte_is_found_or_means_nothing(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    healthy: Path = request.getfixturevalue(name)
+    data, expected = healthy.read_bytes(), answers(healthy)
+    base = 8 + parts(healthy)[0]
+    text = data.rindex(b"}", 0, base) + 1
+    refused = 0
+    for at in [*range(0, text, 5), text, base - 1, *range(base, len(data), 3)]:
+        raw = bytearray(data)
+        raw[at] ^= 1 << at % 8
+        try:
+            assert answers(put(tmp_path / "f.safetensors", raw)) == expected
+        except EmbedFreezeError:
+            refused += 1
+    assert refused > 100
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("token_offsets", "token_index", "token_bytes", "token_counts", "match_stages"),
+        *("spelling_offsets", "spelling_bytes"),
+    ],
+)
+def test_every_tensor_is_held_to_the_digest(name: str, aligned: Path, tmp_path: Path) -> None:
+    length, header, _ = parts(aligned)
+    low, high = header[name]["data_offsets"]
+    for at in (low, high - 1):
+        raw = bytearray(aligned.read_bytes())
+        raw[8 + length + at] ^= 1
+        path = put(tmp_path / "f", raw)
+        with pytest.raises(FormatError, match="must have the recorded digest .*, received "):
+            ef.read(path, seal="copy")
+        ef.read(path)  # opening only maps
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda m: m.update(creator="someone"), "the recorded digest .*, received"),
+        (lambda m: m.update(more="more"), "the recorded digest .*, received"),
+        (lambda m: m.update(rest_digest="0" * 64), "the recorded digest 0*, received"),
+        (lambda m: m.update(rest_digest=None, x=1), "must have a rest_digest beside 'rest_digest'"),
+        (lambda m: m.update(resd_digest=m.pop("rest_digest")), "beside 'resd_digest'"),
+    ],
+)
+def test_metadata_are_held_to_the_digest(
+    change: Callable[[dict[str, Any]], object], words: str, aligned: Path, tmp_path: Path
+) -> None:
+    path = with_header(aligned, tmp_path / "f", lambda h: change(h["__metadata__"]))
+    with pytest.raises(FormatError, match=words):
+        ef.read(path, seal="copy")
+    assert len(ef.read(path)) == 5
+
+
+def test_a_store_without_the_digest_opens(aligned: Path, tmp_path: Path) -> None:
+    path = with_header(
+        aligned, tmp_path / "f", lambda header: header["__metadata__"].pop("rest_digest")
+    )
+    assert answers(path) == answers(aligned)
+
+
+def test_a_header_that_nests_deep(aligned: Path, tmp_path: Path) -> None:
+    """Deeper than can be written down once more, or read."""
+    length, _, _ = parts(aligned)
+    data = aligned.read_bytes()
+    for depth in (10, 400, 900, 990, 1500, 3000):
+        nested = b'{"' + b"padding" + b'":' + b"[" * depth + b"]" * depth + b","
+        text = data[8 : 8 + length].rstrip().replace(b'{"__metadata__"', nested + b'"__metadata__"')
+        raw = data[:8] + text.ljust(length) + data[8 + length :]
+        with pytest.raises(FormatError):
+            ef.read(put(tmp_path / "f", raw), seal="copy")
+
+
+# Each key of the notes that the library uses, with values that it cannot have.
+WRONG_NOTES = {
+    "coverage": {
+        (): [5, [], "x"],
+        ("match",): [None, "exact", [1], {}],
+        ("sources",): [None, [], {}, ["a"], 5],
+        ("sources", 0, "source"): [5, ["x"]],
+        ("sources", 0, "special_in_file"): [None, "x", [None]],
+        ("sources", 0, "duplicates"): [None, [], {"a": "b"}, {"a": 1.5}, {"a": True}],
+        ("nearest",): [None, [], {"prince": "princes"}, {"prince": [5]}],
+    },
+    "provenance": {
+        (): [5, [], None],
+        ("steps",): [None, "x", [5], {}],
+        ("sources",): [5, "x", [None]],
+        ("extended",): [{}, "x", [[]], 1],
+        ("transforms",): [5, [], {"unknown": 1}, {"center": True}],
+        ("transforms", "center"): [None, 1, "x"],
+        ("transforms", "all_but_the_top"): [None, -1, 1.0, True],
+        ("transforms", "dim"): [0, -1, "x", 1.5],
+        ("transforms", "reduce"): [None, "x", [], "pca"],
+        ("transforms", "normalize"): [1, "x", []],
+    },
+    "vocabulary": {
+        (): [5, [], None],
+        ("padding",): [5, [], {}],
+        ("special",): [None, 5, "ab", [5], {"a": 1}],
+        ("splitter",): [5, "x", [], {"lowercase": 1}, {"tokenizer": 5}],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "place", "value"),
+    [
+        pytest.param(key, place, value, id=f"{key}-{'-'.join(map(str, place))}-{value}")
+        for key, places in WRONG_NOTES.items()
+        for place, values in places.items()
+        for value in values
+    ],
+)
+def test_notes_of_another_shape(
+    key: str, place: tuple[Any, ...], value: object, aligned: Path, tmp_path: Path
+) -> None:
+    def change(header: dict[str, Any]) -> None:
+        holder = {"notes": json.loads(header["__metadata__"][key])}
+        *way, last = ("notes", *place)
+        inner: Any = holder
+        for step in way:
+            inner = inner[step]
+        inner[last] = value
+        header["__metadata__"][key] = json.dumps(holder["notes"])
+
+    path = with_header(aligned, tmp_path / "f", change)
+    with pytest.raises(FormatError, match="cannot be read") as caught:
+        ef.read(path)
+    assert str(path) in str(caught.value)
 
 
 def test_an_edit_while_in_use_is_noticed(healthy: Path, tmp_path: Path) -> None:

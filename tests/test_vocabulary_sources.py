@@ -119,8 +119,82 @@ def test_many_special_tokens() -> None:
         ef.Vocabulary(["x", "a"], padding="x", unknown="x", special_first=False)
     with pytest.raises(VocabularyError, match="unknown_buckets must be from 1 to .* 1, received 2"):
         ef.Vocabulary(["a"], unknown_buckets=2)
-    with pytest.raises(TypeError, match="received one str"):
-        ef.Vocabulary("abc")
+
+
+ONE_STR = {
+    "tokens": lambda: ef.Vocabulary("abc"),
+    "special": lambda: ef.Vocabulary(["a"], special="[CLS]"),
+    "special first": lambda: ef.Vocabulary(["x", "y"], special="xy", special_first=False),
+    "ids": lambda: ef.Vocabulary.from_ids({"a": 0}, special="[CLS]"),
+    "counts": lambda: ef.Vocabulary.from_counts({"a": 1}, special="[CLS]"),
+    "texts": lambda: ef.Vocabulary.from_texts(["a"], special="[CLS]"),
+    "one text": lambda: ef.Vocabulary.from_texts("a"),
+    "tokenizer": lambda: ef.Vocabulary.from_tokenizer(
+        io.BytesIO(b'{"model": {"type": "WordLevel", "vocab": {"a": 0}}}'), special="[CLS]"
+    ),
+    "more": lambda: ef.Vocabulary(["a"]).extended("bc"),
+}
+
+
+@pytest.mark.parametrize("name", ONE_STR)
+def test_one_str_is_not_several(name: str) -> None:
+    with pytest.raises(TypeError, match="must be an iterable of str, received one str: put it in"):
+        ONE_STR[name]()
+
+
+@pytest.mark.parametrize("odd", [float("nan"), None, 1, b"a", ["a"], np.str_])
+def test_tokens_are_str(odd: Any) -> None:
+    kind = re.escape(type(odd).__name__)
+    refused = rf"must be str, received .* of {kind} as item 2: leave it out"
+    for make in (
+        lambda: ef.Vocabulary(["a", odd]),
+        lambda: ef.Vocabulary(["a"], special=["b", odd]),
+        lambda: ef.Vocabulary(["a"]).extended(["b", odd]),
+        lambda: ef.Vocabulary.from_counts({"a": 1}, special=["b", odd]),
+    ):
+        with pytest.raises(VocabularyError, match=refused):
+            make()
+
+
+def test_strings_of_numpy_are_tokens() -> None:
+    assert ef.Vocabulary(np.array(["b", "a"])).tokens == ("", "[UNK]", "b", "a")
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({"a": -5}, "counts must not be negative, received -5 for the token 'a'"),
+        ({"a": 1, "b": "x"}, "counts must be integers, received 'x' for the token 'b'"),
+        ({"a": 1.0}, r"counts must be integers, received 1\.0 for the token 'a'"),
+        ({"a": True}, "counts must be integers, received True for the token 'a'"),
+        ({1: 5}, "tokens must be str, received 1 of int"),
+    ],
+)
+def test_counts_of_a_vocabulary(counts: dict[Any, Any], message: str) -> None:
+    with pytest.raises(VocabularyError, match=message):
+        ef.Vocabulary(["a", "b"], counts=counts)
+    with pytest.raises(VocabularyError, match=message):
+        ef.Vocabulary(["a"]).extended(["b"], counts)
+
+
+def test_counts_of_numpy_become_int() -> None:
+    counts = ef.Vocabulary(["a"], counts={"a": np.int64(3)}).counts
+    assert counts == {"a": 3}
+    assert type(counts["a"]) is int
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_blank_lines_at_the_end_of_tables(tmp_path: Path, end: str) -> None:
+    for name, separator in (("v.csv", ","), ("v.tsv", "\t")):
+        rows = [separator.join(row) for row in (("word", "count"), ("a", "5"), ("", "2"))]
+        data = end.join([*rows, "", "", ""]).encode()
+        v = ef.Vocabulary.from_file(put(tmp_path / name, data), padding=None, unknown=None)
+        assert (v.tokens, v.counts) == (("a", ""), {"a": 5, "": 2})
+    one = put(tmp_path / "one.csv", f"x{end}a{end}{end}".encode())  # the empty token, as written
+    bare = ef.Vocabulary.from_file(one, padding=None, unknown=None)
+    assert bare.tokens == ("x", "a", "")
+    with pytest.raises(VocabularyError, match="'' .id 0. is also .* a blank line is the token ''"):
+        ef.Vocabulary.from_file(one)
 
 
 def test_splitter_settings() -> None:
@@ -278,6 +352,8 @@ def test_columns(tmp_path: Path) -> None:
         ),
         ("v.csv", b"word,id\na,0\nb,1.0\n", {}, FormatError, "line 3, column 2: .* '1.0'"),
         ("v.csv", b"word,id\na,0\nb,0\n", {}, VocabularyError, "v.csv: .*'a' and for 'b'"),
+        ("v.csv", b"word,count\na,-5\n", {}, FormatError, "line 2, column 2: .* received '-5'"),
+        ("v.csv", b"a,1\n\nb,2\n", {"column": 0}, FormatError, "line 2: .* remove the line"),
         ("v.csv", b"a\nb\xff\n", {}, FormatError, "line 2: tokens must be UTF-8"),
         ("v.tsv", b"a\nb\xff\n", {}, FormatError, "line 2: tokens must be UTF-8"),
         ("v.json", b'["a", "b", "a"]', {}, VocabularyError, "'a' on item 1 and on item 3"),
@@ -407,6 +483,14 @@ def test_saving_replaces_only_when_asked(tmp_path: Path) -> None:
         ({"splitter": {"x": 1}}, "a saved vocabulary has tokens"),
         ({"padding": "none such"}, "none that is 'none such'"),
         ({"tokens": ["", "[UNK]", "a", "a"]}, "'a' as id 2 and as id 3"),
+        ({"tokens": {"": 0, "[UNK]": 1}}, "tokens are a list, received {'': 0"),
+        ({"tokens": ["", "[UNK]", 1, "a"]}, "tokens must be strings, received 1 as item 3"),
+        ({"tokens": ["", "[UNK]", "\ud800"]}, "half a surrogate pair: '.ud800', item 3"),
+        ({"counts": {"a": "x"}}, "counts must be integers, received 'x' for the token 'a'"),
+        ({"counts": {"a": -1}}, "counts must not be negative, received -1 for the token 'a'"),
+        ({"counts": "x"}, "a saved vocabulary has tokens, counts and settings"),
+        ({"special": "[UNK]"}, "received one str"),
+        ({"padding": 5}, "must be str, received 5 of int"),
     ],
 )
 def test_damaged_saved_vocabularies(change: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,6 @@ from embedfreeze.aligning.sources import Piece, RowSource
 from embedfreeze.coverage import MISSING, NOT_ASKED, SPECIAL, Coverage
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import FormatError
-from embedfreeze.nearest import NearestSpellings
 from embedfreeze.sealed import SealedMatrix, SealedMatrixBuilder
 from embedfreeze.threads import spans, thread_map
 from embedfreeze.tokens import Tokens, TokensBuilder
@@ -55,7 +54,7 @@ class Target:
             raise FormatError(
                 f"the first source that has a token gives its row, so all need one dim and dtype, "
                 f"received {dim} x {dtype} after {self.dim} x {self.dtype}: pass "
-                f'combine="concat" to put them side by side, or dtype="float32"',
+                f'combine="concat" to put them side by side, or read them with dtype="float32"',
                 path=name,
             )
         self.dim, self.dtype = dim, dtype
@@ -75,7 +74,7 @@ class Target:
         return self.builder.array if self.sealed else self._plain
 
 
-@dataclass
+@dataclass(eq=False)
 class _Rows:
     """Which row each id has so far."""
 
@@ -87,7 +86,7 @@ class _Rows:
         return cls(np.full(n, NOTHING, np.int64), np.full(n, -1, np.int64))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OwnStore:
     """A store that was saved with the very vocabulary that is aligned: it serves as it is."""
 
@@ -95,7 +94,7 @@ class OwnStore:
     embeddings: Embeddings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Wish:
     """Which ids need a row of a source, and how they may find it.
 
@@ -141,16 +140,16 @@ class Filler:
         self.n_rows = 0  # of the pieces before
         self.last_rows: Int64 | None = None
 
-    def fill(self, *, keep_own: bool = False) -> OwnStore | None:
+    def fill(self, suits: Callable[[Embeddings], bool] | None = None) -> OwnStore | None:
         """Take what is wanted of the source.
 
-        With `keep_own` a store that was saved with this very vocabulary is given back instead.
+        A store that was saved with this very vocabulary is given back instead if it `suits`.
         """
         if len(self.lookups) > 1 and self.source.options.on_duplicate == "last":
             self.last_rows = self._last_rows()
         with self.source.opened(self.lookups) as opened:
             e = opened.ready
-            if keep_own and e and e.sealed is not None and e.belongs_to(self.vocabulary):
+            if suits and e and e.sealed and e.belongs_to(self.vocabulary) and suits(e):
                 return OwnStore(e.sealed, e)
             self.target.start(opened.dim, opened.dtype, self.source.name)
             self.provenance = opened.provenance
@@ -251,6 +250,8 @@ class Filler:
 
     def fill_nearest(self, ids: Int64) -> None:
         """Give ids that are still without a row that of the closest spelling."""
+        from embedfreeze.nearest import NearestSpellings
+
         asked = {self.vocabulary.tokens[i]: i for i in np.intersect1d(ids, self.wish.ids).tolist()}
         if not asked:
             return
@@ -297,7 +298,7 @@ class Filler:
             self._duplicates(),
             self._found_as(stages),
             self.source.name,
-            file_tokens=self.source.tokens,
+            file_tokens=self.source.reader(),
         )
 
     def _duplicates(self) -> dict[str, int]:

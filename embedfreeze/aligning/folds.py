@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import chain, count
@@ -132,7 +132,12 @@ def stages_of(match: Match) -> tuple[Stage, ...]:
     ValueError
         No stage, or one that is neither a known name nor a callable, or one named twice.
     """
-    steps = () if isinstance(match, str) else tuple(match)
+    if isinstance(match, str) or not isinstance(match, Iterable):
+        raise ValueError(
+            f"match must be some of {', '.join(FOLDS)} in a list, as ['exact', 'lower'], received "
+            f"{match!r}: put it in a list"
+        )
+    steps = tuple(match)
     known = all(
         callable(step) or (isinstance(step, str) and set(step.split("+")) <= FOLDS.keys())
         for step in steps

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -19,6 +18,7 @@ from embedfreeze.aligning.sources import RowSource
 from embedfreeze.aligning.transforms import Transforms
 from embedfreeze.aligning.unknown import Policies
 from embedfreeze.coverage import Coverage
+from embedfreeze.embeddings import Embeddings
 from embedfreeze.threads import spans
 from embedfreeze.vocabulary import Vocabulary
 
@@ -27,7 +27,7 @@ __all__ = ["Combine", "Gathered", "Request", "gather", "gather_or_own"]
 Combine = Literal["first", "concat"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Request:
     """What `load` was asked for, apart from the sources and the vocabulary."""
 
@@ -56,6 +56,13 @@ class Request:
         last = (NEAREST.name,) if self.nearest else ()
         return (*(stage.name for stage in self.stages), *last)
 
+    def suits(self, own: Embeddings) -> bool:
+        """Are the rows of a store those that were asked for? The default asks for what it has."""
+        policies, made = self.policies.described(), own.provenance
+        if policies["oov"] in ("normal", "hash") and policies["seed"] != made.get("seed"):
+            return False
+        return policies["oov"] in ("zeros", "error", made.get("oov"))
+
     def described(
         self, sources: Sequence[RowSource], origins: Sequence[dict[str, Any]]
     ) -> dict[str, Any]:
@@ -78,7 +85,7 @@ class Request:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gathered:
     """The rows that were found, in the order of the ids.
 
@@ -111,15 +118,34 @@ def gather_or_own(
 ) -> Gathered | OwnStore:
     """As `gather`; but a single store that was saved with this very vocabulary is the result.
 
-    Unless its rows are to be transformed, or rows of special tokens to be others: then they are
-    looked up as in any other file.
+    Unless its rows are to be transformed, or what was missing is to be filled otherwise: then they
+    are looked up as in any other file. Where rows of special tokens are to be others it is copied.
     """
-    if len(sources) > 1 or request.transforms.steps or request.policies.special:
+    if len(sources) > 1 or request.transforms.steps:
         return gather(vocabulary, sources, request)
     target = Target(len(vocabulary), sealed=True)
     filler = _filler(vocabulary, sources[0], request, target, np.zeros(len(vocabulary), bool))
-    own = filler.fill(keep_own=True)
-    return own or _checked(_finished([filler], request, target), vocabulary, sources, request)
+    own = filler.fill(request.suits)
+    if own is None:
+        return _checked(_finished([filler], request, target), vocabulary, sources, request)
+    coverage = own.embeddings.coverage_of(vocabulary)
+    if coverage is not None:
+        _refuse_missing(coverage, sources, request)
+    if not request.policies.special:
+        return own
+    if coverage is None:
+        return gather(vocabulary, sources, request)
+    return _copied(own.embeddings, coverage, request)
+
+
+def _copied(own: Embeddings, coverage: Coverage, request: Request) -> Gathered:
+    """The rows of a store, but for those of special tokens that are to be others."""
+    others = request.policies.not_from_file(coverage.vocabulary)
+    target, has_row = Target(len(own), sealed=True), np.ones(len(own), bool)
+    target.start(own.dim, str(own.matrix.dtype), own.path or "")
+    target.array[:] = own.matrix
+    target.array[others], has_row[others] = 0, False
+    return Gathered(target, has_row, coverage, (own.provenance,))
 
 
 def gather(vocabulary: Vocabulary, sources: Sequence[RowSource], request: Request) -> Gathered:
@@ -141,18 +167,15 @@ def gather(vocabulary: Vocabulary, sources: Sequence[RowSource], request: Reques
 def _checked(
     gathered: Gathered, vocabulary: Vocabulary, sources: Sequence[RowSource], request: Request
 ) -> Gathered:
-    names = ", ".join(source.name for source in sources)
-    missing = [vocabulary.tokens[i] for i in gathered.coverage.missing_ids]
-    request.policies.refuse_missing(missing, names)
-    wanted = request.policies.from_file(vocabulary)
-    without = [vocabulary.tokens[i] for i in wanted if not gathered.has_row[i]]
-    if without:
-        warnings.warn(
-            f"{names}: no row for the special tokens {', '.join(map(repr, without))}: theirs are "
-            f"as oov= says",
-            stacklevel=6,  # the caller of `load` or `align`
-        )
+    _refuse_missing(gathered.coverage, sources, request)
     return gathered
+
+
+def _refuse_missing(coverage: Coverage, sources: Sequence[RowSource], request: Request) -> None:
+    """Refuse missing tokens if they are an error."""
+    names = ", ".join(source.name for source in sources)
+    missing = [coverage.vocabulary.tokens[i] for i in coverage.missing_ids]
+    request.policies.refuse_missing(missing, names)
 
 
 def _filler(

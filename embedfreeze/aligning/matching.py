@@ -18,7 +18,7 @@ Int64 = npt.NDArray[np.int64]
 Columns = list[list[int]]  # key, id, rank
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Wishes:
     """Which id wants the row of which key, and how much.
 
@@ -55,7 +55,7 @@ class Wishes:
         return first + np.arange(len(which)), which
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Found:
     """Rows of a batch that are offered to ids, in the order of the batch."""
 
@@ -64,7 +64,7 @@ class Found:
     ranks: Int64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lookup:
     """Keys that the file's tokens are looked up among, as they are spelled or folded.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,10 +16,10 @@ import numpy.typing as npt
 
 from embedfreeze.aligning.matching import Lookup
 from embedfreeze.embeddings import Embeddings
-from embedfreeze.errors import FileError
-from embedfreeze.files import PathOrFile, name_of
-from embedfreeze.formats import ReadOptions, open_reading, tracked, warn_of_skipped
-from embedfreeze.formats.base import Place
+from embedfreeze.errors import FileError, reason
+from embedfreeze.files import PathOrFile, Source, name_of
+from embedfreeze.formats import Batch, ReadOptions, open_reading, tracked, warn_of_skipped
+from embedfreeze.formats.base import Place, Reading
 from embedfreeze.threads import spans
 from embedfreeze.tokens import Tokens
 
@@ -26,7 +28,7 @@ __all__ = ["EmbeddingsSource", "FileSource", "Opened", "Piece", "RowSource"]
 PIECE_ROWS = 1 << 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Piece:
     """Some rows of a source.
 
@@ -48,7 +50,7 @@ class Piece:
     place: Callable[[int], Place]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Opened:
     """A source whose rows can be gone through once.
 
@@ -71,7 +73,10 @@ class Opened:
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+TokensReader = Callable[[], Iterator[Tokens]]
+
+
+@dataclass(frozen=True, eq=False)
 class EmbeddingsSource:
     """Embeddings in memory or in a mapped store."""
 
@@ -85,46 +90,77 @@ class EmbeddingsSource:
 
     @contextmanager
     def opened(self, lookups: Sequence[Lookup]) -> Iterator[Opened]:
-        """The rows that the lookups may find."""
+        """The rows that the lookups may find. What a store's maker filled in is none of them."""
         e = self.embeddings
         pieces = iter([self._wanted(lookups[0])]) if len(lookups) == 1 else self._all()
         yield Opened(e.dim, str(e.matrix.dtype), pieces, e, e.provenance)
 
     def _wanted(self, lookup: Lookup) -> Piece:
         found = self.embeddings.tokens.find(lookup.keys)
-        rows = np.sort(found[found >= 0]).astype(np.int64)
-        return self._piece(self.embeddings.tokens.take(rows), rows)
+        return self._piece(np.sort(found[found >= 0]).astype(np.int64))
 
     def _all(self) -> Iterator[Piece]:
         for low, high in spans(0, len(self.embeddings), PIECE_ROWS):
-            yield self._piece(self.embeddings.tokens.part(low, high), np.arange(low, high))
+            yield self._piece(np.arange(low, high))
 
-    def _piece(self, tokens: Tokens, rows: npt.NDArray[np.int64]) -> Piece:
-        return Piece(tokens, self.embeddings.matrix, rows, lambda i: {"row": int(rows[i])})
+    def _piece(self, rows: npt.NDArray[np.int64]) -> Piece:
+        e = self.embeddings
+        if e.alignment.filled is not None:
+            rows = rows[~e.alignment.filled[rows]]
+        return Piece(e.tokens.take(rows), e.matrix, rows, lambda i: {"row": int(rows[i])})
 
     def needed_again(self) -> None:
         """They can be gone through any number of times."""
 
-    @property
-    def tokens(self) -> Callable[[], Iterator[Tokens]]:
-        """What gives all tokens. It holds no matrix."""
-        tokens = self.embeddings.tokens
-        return lambda: iter([tokens])
+    def tokens(self) -> Iterator[Tokens]:
+        """The tokens of all rows."""
+        return (piece.tokens for piece in self._all())
+
+    def reader(self) -> TokensReader:
+        """What gives the tokens later. It keeps no matrix alive: a file is opened anew."""
+        kept, name = weakref.ref(self.embeddings), self.name
+        if not os.path.isfile(name):
+            spelled = self.embeddings.tokens
+            return lambda: iter([spelled])
+        again = FileSource(name, self.options).reader()
+
+        def tokens() -> Iterator[Tokens]:
+            e = kept()
+            return again() if e is None else EmbeddingsSource(e).tokens()
+
+        return tokens
 
 
-@dataclass(frozen=True)
 class FileSource:
-    """An embedding file, opened anew each time its rows are gone through."""
+    """An embedding file, opened anew each time its rows are gone through.
 
-    path: PathOrFile
-    options: ReadOptions
-    format: str | None = None
-    member: str | None = None
+    Parameters
+    ----------
+    path : str, os.PathLike or binary file object
+        Where it is; a file object is read from where it stands now.
+    options : ReadOptions
+        How to read it.
+    format, member : str, optional
+        As for `read`.
+    """
 
-    @property
-    def name(self) -> str:
-        """For messages, and for the coverage."""
-        return name_of(self.path)
+    def __init__(
+        self,
+        path: PathOrFile,
+        options: ReadOptions,
+        format: str | None = None,
+        member: str | None = None,
+    ) -> None:
+        self.path, self.options = path, options
+        self.format, self.member = format, member
+        self.name = name_of(path)
+        self._anchor = _anchor(path)
+
+    def _open(self, options: ReadOptions) -> tuple[Source, Reading]:
+        source, _, reading = open_reading(
+            self.path, options, format=self.format, member=self.member
+        )
+        return source, reading
 
     @contextmanager
     def opened(self, lookups: Sequence[Lookup]) -> Iterator[Opened]:
@@ -133,10 +169,7 @@ class FileSource:
         Folded lookups need the tokens of all rows, which are then all parsed, and not kept.
         """
         wanted = lookups[0].keys if len(lookups) == 1 else None
-        options = replace(self.options, wanted=wanted)
-        source, _, reading = open_reading(
-            self.path, options, format=self.format, member=self.member
-        )
+        source, reading = self._open(replace(self.options, wanted=wanted))
         with source:
             if source.input.again:
                 source.needed_again()  # for `tokens`
@@ -144,9 +177,10 @@ class FileSource:
                 with EmbeddingsSource(reading.ready).opened(lookups) as opened:
                     yield opened
                 return
-            batches = tracked(source, reading, "load")
-            pieces = (Piece(b.tokens, b.matrix, np.arange(len(b.tokens)), b.place) for b in batches)
-            yield Opened(reading.dim, reading.dtype, pieces, None, reading.provenance)
+            provenance = reading.alignment.provenance
+            yield Opened(
+                reading.dim, reading.dtype, _pieces(source, reading, "load"), None, provenance
+            )
             warn_of_skipped(source.name, reading)
 
     def needed_again(self) -> None:
@@ -155,18 +189,105 @@ class FileSource:
             raise FileError("a pipe can be read once: write it to a file first", path=self.name)
 
     def tokens(self) -> Iterator[Tokens]:
-        """All tokens, in another pass over the file."""
+        """The tokens of all rows, in another pass over the file."""
         self.needed_again()
-        source, _, reading = open_reading(
-            self.path, self.options, format=self.format, member=self.member
-        )
+        source, reading = self._open(self.options)
         with source:
             source.needed_again()
             if reading.ready is not None:
-                yield reading.ready.tokens
+                yield from EmbeddingsSource(reading.ready).tokens()
                 return
-            for batch in tracked(source, reading, "tokens"):
-                yield batch.tokens
+            for piece in _pieces(source, reading, "tokens"):
+                yield piece.tokens
+
+    def reader(self) -> TokensReader:
+        """What gives the tokens later, if the file is still the same. It keeps no file alive."""
+        anchor, options = self._anchor, (self.options, self.format, self.member)
+
+        def tokens() -> Iterator[Tokens]:
+            with anchor.found() as path:
+                yield from FileSource(path, *options).tokens()
+
+        return tokens
+
+
+def _pieces(source: Source, reading: Reading, what: str) -> Iterator[Piece]:
+    """The rows of a file as they come, without those that a store's maker filled in."""
+    filled, low = reading.alignment.filled, 0
+    for batch in tracked(source, reading, what):
+        if filled is None:
+            yield Piece(batch.tokens, batch.matrix, np.arange(len(batch.tokens)), batch.place)
+            continue
+        rows = np.flatnonzero(~filled[low : low + len(batch.tokens)])
+        low += len(batch.tokens)
+        yield Piece(batch.tokens.take(rows), batch.matrix, rows, _place_of(batch, rows))
+
+
+def _place_of(batch: Batch, rows: npt.NDArray[np.int64]) -> Callable[[int], Place]:
+    return lambda i: batch.place(int(rows[i]))
+
+
+@dataclass(frozen=True)
+class _PathAnchor:
+    """A file by its path, and what it was when it was first looked at."""
+
+    path: str
+    identity: tuple[int, ...] | None
+
+    @contextmanager
+    def found(self) -> Iterator[PathOrFile]:
+        if self.identity is not None and _identity(self.path) not in (None, self.identity):
+            raise FileError("was changed since it was loaded: load it again", path=self.path)
+        yield self.path
+
+
+@dataclass(frozen=True)
+class _FileAnchor:
+    """A file object of the caller's, and where it stood."""
+
+    file: Callable[[], Any]
+    name: str
+    start: int | None
+
+    @contextmanager
+    def found(self) -> Iterator[PathOrFile]:
+        file = self.file()
+        if file is None or self.start is None:
+            raise FileError(
+                "the file object is gone or cannot seek: ask while it is there", path=self.name
+            )
+        try:
+            before = file.tell()
+            file.seek(self.start)
+        except (OSError, ValueError) as error:
+            raise FileError(f"cannot be read again: {reason(error)}", path=self.name) from error
+        try:
+            yield file
+        finally:
+            file.seek(before)
+
+
+def _anchor(path: PathOrFile) -> _PathAnchor | _FileAnchor:
+    if isinstance(path, str | os.PathLike):
+        place = os.path.abspath(os.fsdecode(path))
+        return _PathAnchor(place, _identity(place))
+    start = None
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        start = path.tell() if path.seekable() else None  # type: ignore[attr-defined]
+    try:
+        return _FileAnchor(weakref.ref(path), name_of(path), start)
+    except TypeError:  # it cannot be referred to so, and is not worth keeping
+        return _FileAnchor(lambda: None, name_of(path), None)
+
+
+def _identity(path: str) -> tuple[int, ...] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _is_pipe(path: PathOrFile) -> bool:

@@ -30,7 +30,7 @@ Int64 = npt.NDArray[np.int64]
 Matrix = npt.NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Policies:
     """What the rows become that no file gives.
 
@@ -56,6 +56,11 @@ class Policies:
                 f"oov must be one of {', '.join(OOV_NAMES)}, or a callable, received {self.oov!r}"
             )
         object.__setattr__(self, "seed", operator.index(self.seed))  # NumPy's are no JSON
+        if not isinstance(self.special, Mapping):
+            raise TypeError(
+                f"special must map special tokens to rows, received {self.special!r}: "
+                f'write {{"[UNK]": "mean"}}'
+            )
         for token, row in self.special.items():
             if isinstance(row, str) and row not in SPECIAL_NAMES:
                 raise ValueError(
@@ -93,6 +98,11 @@ class Policies:
             for token, row in self.special.items()
             if isinstance(row, str) and row == "file"
         ]
+
+    def not_from_file(self, vocabulary: Vocabulary) -> list[int]:
+        """Ids of the other special tokens that are given rows."""
+        given = set(self.from_file(vocabulary))
+        return [i for i in map(vocabulary.index, self.special) if i not in given]
 
     def refuse_missing(self, missing: Sequence[str], source: str) -> None:
         """`UnknownTokenError` if a missing token is an error."""
@@ -147,10 +157,10 @@ class Policies:
             if isinstance(row, str):
                 continue
             vector = np.asarray(row)
-            if vector.shape != matrix.shape[1:]:
+            if vector.shape != matrix.shape[1:] or vector.dtype.kind not in "fiu":
                 raise EmbedFreezeError(
                     f"the row of a special token must be a vector [{matrix.shape[1]}], received "
-                    f"{list(vector.shape)} for {token!r}"
+                    f"{list(vector.shape)} of {vector.dtype} for {token!r}"
                 )
             matrix[vocabulary.index(token)] = vector
 

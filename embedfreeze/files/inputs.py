@@ -160,10 +160,15 @@ class Input:
 
     @property
     def link(self) -> str:
-        """A name by which this process can open the regular file anew, even one without a path."""
-        if self.located is None and self.regular is not None:
-            return f"/proc/self/fd/{self.regular.fileno()}"
-        return self.name
+        """A name by which this process can open the regular file anew.
+
+        It leads to the file that was opened, whatever has its path now; only where there is no
+        /proc it is the path.
+        """
+        if self.regular is None:
+            return self.name
+        opened = f"/proc/self/fd/{self.regular.fileno()}"
+        return self.located if self.located and not os.path.exists(opened) else opened
 
     def end_now(self) -> int:
         """The size that the regular file has now."""

@@ -2,7 +2,6 @@
 
 from embedfreeze.formats.base import Batch, Format, Reading, ReadOptions, Rows
 from embedfreeze.formats.duplicates import Duplicates, FirstRows
-from embedfreeze.formats.inspection import Inspection, inspect
 from embedfreeze.formats.progress import tracked
 from embedfreeze.formats.verbs import (
     FORMATS,
@@ -20,12 +19,10 @@ __all__ = [
     "Duplicates",
     "FirstRows",
     "Format",
-    "Inspection",
     "ReadOptions",
     "Reading",
     "Rows",
     "check_target",
-    "inspect",
     "open_reading",
     "read",
     "tracked",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -23,7 +23,7 @@ OnBadRow = Literal["error", "skip"]
 OnDuplicate = Literal["first", "last", "error"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReadOptions:
     """How to read a file.
 
@@ -59,6 +59,17 @@ class ReadOptions:
     seal: Literal["watch", "copy"] = "watch"
     wanted: Tokens | None = None
 
+    @classmethod
+    def of(cls, caller: str, options: dict[str, Any]) -> ReadOptions:
+        """The options that a caller was given by name."""
+        known = [item.name for item in fields(cls) if item.name != "wanted"]
+        unknown = [name for name in options if name not in known]
+        if unknown:
+            raise TypeError(
+                f"{caller} has no option {unknown[0]!r}; those of reading are {', '.join(known)}"
+            )
+        return cls(**options)
+
     def __post_init__(self) -> None:
         choices: dict[str, tuple[str | None, ...]] = {
             "dtype": (None, *DTYPES),
@@ -91,7 +102,7 @@ class ReadOptions:
         return rows if self.limit is None else min(rows, self.limit)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batch:
     """Consecutive rows of a file.
 
@@ -137,7 +148,7 @@ def _new_array(rows: int, dim: int, dtype: str) -> npt.NDArray[Any]:
     return np.empty((rows, dim), dtype)
 
 
-@dataclass
+@dataclass(eq=False)
 class Reading:
     """An opened file of a known format, about to be read.
 
@@ -163,8 +174,8 @@ class Reading:
         Where the first of them stands.
     findings : dict of str to Finding
         What is odd about the rows that came so far.
-    provenance : dict
-        How the matrix of a store was made, ready for JSON.
+    alignment : Alignment
+        What a store says of how its rows came about.
     """
 
     dim: int
@@ -177,7 +188,7 @@ class Reading:
     skipped: int = 0
     first_skipped: Place | None = None
     findings: dict[str, Finding] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
+    alignment: Alignment = field(default_factory=Alignment)
 
     def close(self) -> None:
         """End the batches here and now: left to the garbage collector, their threads might be
@@ -204,7 +215,7 @@ class Reading:
         warnings.warn(f"{path}: {message}", stacklevel=2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rows:
     """Rows on their way into a file: what a writer takes.
 
@@ -238,7 +249,7 @@ class Rows:
     index: TokensBuilder | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Format:
     """A row of the format table.
 

@@ -9,19 +9,20 @@ storewriter.py writes it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from embedfreeze.coverage import CoverageRecord
+from embedfreeze.coveragerecord import CoverageRecord
 from embedfreeze.embeddings import Alignment, Embeddings
 from embedfreeze.errors import FormatError, FrozenBytesChanged
 from embedfreeze.files import Source
 from embedfreeze.formats.base import Batch, Format, Place, Reading, ReadOptions
-from embedfreeze.formats.storeheader import StoreLayout, damaged, read_layout, sniff
+from embedfreeze.formats.storeheader import StoreLayout, check_rest, damaged, read_layout, sniff
+from embedfreeze.formats.storenotes import coverage_notes, provenance_notes, vocabulary_notes
 from embedfreeze.formats.storewriter import write
 from embedfreeze.sealed import SealedBytes, SealedMatrix, combine_digests
 from embedfreeze.threads import spans
@@ -36,38 +37,31 @@ BATCH_BYTES = 16 << 20
 def open_store(source: Source, options: ReadOptions) -> Embeddings:
     """Map a store: nothing of it is read but its header.
 
-    One that comes out of a stream is put in sealed memory.
+    One that comes out of a stream is put in sealed memory, as is all of one with ``seal="copy"``,
+    which is then held to its digests.
 
     Raises
     ------
     FormatError
-        The header is not that of a store, or does not fit the file.
+        The header is not that of a store, or does not fit the file. With ``seal="copy"``: what lies
+        beside the matrix does not have its recorded digest.
     FrozenBytesChanged
-        With ``seal="copy"``: the bytes do not have their recorded digest.
+        With ``seal="copy"``: the matrix does not have its recorded digest.
     """
     if source.container is not None:
         raise FormatError(
             "a store must be a plain file to be mapped: unpack it first", path=source.name
         )
-    held = SealedBytes(source.blocks()) if source.buffer is None else None
+    held = _held(source, options)
     buffer = source.buffer if held is None else held.buffer
     layout = read_layout(source, buffer)
-    blocks = layout.digests.array(buffer, "u1")
-    recorded = layout.metadata.get("digest")
-    if (found := combine_digests(blocks)) != recorded:
-        raise damaged(
-            source,
-            f"the block digests must have the recorded digest {recorded}, received {found}",
-        )
-    try:
-        if held is None:
-            sealed = _mapped_matrix(source, layout, blocks, options)
-        else:
-            sealed = _held_matrix(held, layout, blocks, options)
-    except FrozenBytesChanged as error:
-        raise FrozenBytesChanged(
-            f"{source.name}: {error}: get the file or make it again", block=error.block
-        ) from None
+    blocks = _recorded_blocks(source, layout, buffer)
+    if held is None:
+        sealed = _mapped_matrix(source, layout, blocks)
+    else:
+        sealed = _held_matrix(held, source, layout, blocks, options)
+    if options.seal == "copy":
+        check_rest(source, buffer, layout)
     tokens = Tokens(
         layout.blob.array(buffer, "u1"),
         layout.offsets.array(buffer, "<i8"),
@@ -79,8 +73,26 @@ def open_store(source: Source, options: ReadOptions) -> Embeddings:
     return Embeddings(tokens, sealed.array, source.path, sealed, special, alignment)
 
 
+def _held(source: Source, options: ReadOptions) -> SealedBytes | None:
+    """A sealed copy of the whole file, where it cannot be mapped or is not trusted."""
+    if source.buffer is None:
+        return SealedBytes(source.blocks())
+    return SealedBytes([memoryview(source.buffer)]) if options.seal == "copy" else None
+
+
+def _recorded_blocks(source: Source, layout: StoreLayout, buffer: Any) -> npt.NDArray[np.uint8]:
+    blocks = layout.digests.array(buffer, "u1")
+    recorded = layout.metadata.get("digest")
+    if (found := combine_digests(blocks)) != recorded:
+        raise damaged(
+            source,
+            f"the block digests must have the recorded digest {recorded}, received {found}",
+        )
+    return blocks
+
+
 def _mapped_matrix(
-    source: Source, layout: StoreLayout, blocks: npt.NDArray[np.uint8], options: ReadOptions
+    source: Source, layout: StoreLayout, blocks: npt.NDArray[np.uint8]
 ) -> SealedMatrix:
     sealed = SealedMatrix.map_file(
         source.input.link,
@@ -88,22 +100,43 @@ def _mapped_matrix(
         layout.dtype,
         offset=layout.vectors.start,
         blocks=blocks,
-        seal=options.seal,
     )
     sealed.path = source.located
-    if sealed.guarantee == "watched" and sealed.array.size:
+    if sealed.array.size:
         source.guard(sealed.array)
     return sealed
 
 
 def _held_matrix(
-    held: SealedBytes, layout: StoreLayout, blocks: npt.NDArray[np.uint8], options: ReadOptions
+    held: SealedBytes,
+    source: Source,
+    layout: StoreLayout,
+    blocks: npt.NDArray[np.uint8],
+    options: ReadOptions,
 ) -> SealedMatrix:
-    start = layout.vectors.start
-    sealed = held.matrix(layout.shape, layout.dtype, offset=start, blocks=blocks)
-    if options.seal == "copy":
-        sealed.verify(deep=True)
+    try:
+        sealed = held.matrix(
+            layout.shape,
+            layout.dtype,
+            offset=layout.vectors.start,
+            blocks=blocks,
+            verify=options.seal == "copy",
+        )
+    except FrozenBytesChanged as error:
+        raise FrozenBytesChanged(
+            f"{source.name}: {error}: get the file or make it again", block=error.block
+        ) from None
+    sealed.path = None if source.buffer is None else source.located
     return sealed
+
+
+@contextmanager
+def _readable(source: Source, what: str) -> Iterator[None]:
+    """What is wrong with notes becomes the error of a damaged store."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise damaged(source, f"the {what} cannot be read ({error})") from error
 
 
 def _special(source: Source, layout: StoreLayout) -> dict[str, Any] | None:
@@ -111,27 +144,23 @@ def _special(source: Source, layout: StoreLayout) -> dict[str, Any] | None:
     recorded = layout.metadata.get("vocabulary")
     if recorded is None:
         return None
-    try:
-        settings: dict[str, Any] = json.loads(recorded)
-        del settings["padding_id"], settings["unknown_id"]
+    with _readable(source, "vocabulary"):
+        settings = vocabulary_notes(recorded)
         named = (settings["padding"], settings["unknown"], *settings["special"])
         Vocabulary.from_settings([token for token in named if token is not None], settings)
-        return settings
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise damaged(source, f"the vocabulary cannot be read ({error})") from error
+    return settings
 
 
 def _alignment(source: Source, layout: StoreLayout, buffer: Any) -> Alignment:
     """How the rows came about, where the store was saved with that."""
     counts, rows = layout.more.get("token_counts"), layout.shape[0]
-    try:
-        notes = json.loads(layout.metadata.get("coverage", "null"))
-        provenance = json.loads(layout.metadata.get("provenance", "{}"))
+    if counts is not None and counts.shape != (rows,):
+        raise damaged(source, f"token_counts must be [{rows}], received {list(counts.shape)}")
+    with _readable(source, "coverage"):
+        notes = coverage_notes(layout.metadata.get("coverage", "null"))
         record = None if notes is None else _coverage_record(layout, buffer, notes)
-        if not isinstance(provenance, dict) or (counts is not None and counts.shape != (rows,)):
-            raise ValueError(f"counts must be [{rows}], and provenance an object")
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise damaged(source, f"how the rows came about cannot be read ({error})") from error
+    with _readable(source, "provenance"):
+        provenance = provenance_notes(layout.metadata.get("provenance", "{}"))
     numbers = None if counts is None else counts.array(buffer, "<i8")
     return Alignment(numbers, record, provenance)
 
@@ -157,9 +186,9 @@ def read(source: Source, options: ReadOptions) -> Reading:
     rows = options.limited(len(embeddings))
     reading = Reading(embeddings.dim, options.dtype or stored, rows)
     reading.batches = _batches(source, embeddings, reading, rows)
-    reading.provenance = embeddings.provenance
+    reading.alignment = embeddings.alignment
     if steps := embeddings.provenance.get("steps"):
-        reading.notes.append(f"its rows were transformed: {', '.join(map(str, steps))}")
+        reading.notes.append(f"its rows were transformed: {', '.join(steps)}")
     if options.limit is None and reading.dtype == stored:
         reading.ready = embeddings
     return reading

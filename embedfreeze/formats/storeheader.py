@@ -14,11 +14,19 @@ import numpy.typing as npt
 
 from embedfreeze.errors import FormatError
 from embedfreeze.files import Source
-from embedfreeze.formats.storewriter import DTYPES, FORMAT_NAME, FORMAT_VERSION, PAGE
+from embedfreeze.formats.storewriter import (
+    DTYPES,
+    FORMAT_NAME,
+    FORMAT_VERSION,
+    METADATA,
+    PAGE,
+    REST_DIGEST,
+    rest_digest,
+)
 from embedfreeze.sealed import BLOCK_BYTES
 from embedfreeze.tokens import HASH_NAME
 
-__all__ = ["StoreLayout", "damaged", "read_layout", "sniff"]
+__all__ = ["StoreLayout", "check_rest", "damaged", "read_layout", "sniff"]
 
 LONGEST_HEADER = 100_000_000  # the limit of the safetensors library
 WIDTHS = {"I64": 8, "I32": 4, "I8": 1, "U8": 1, "F32": 4, "F16": 2}
@@ -28,7 +36,11 @@ ALIGNMENT_TENSORS = {
     "spelling_bytes": "U8",
     "match_stages": "I8",
 }
-METADATA = "__metadata__"
+# All that the metadata of a store held before there was a digest of the rest.
+EARLIER_KEYS = {
+    *("format", "format_version", "hash", "digest", "creator"),
+    *("source", "vocabulary", "coverage", "provenance"),
+}
 
 
 def sniff(source: Source) -> bool:
@@ -54,8 +66,10 @@ class StoreTensor:
 
 @dataclass(frozen=True)
 class StoreLayout:
-    """A checked header."""
+    """A checked header, and where the tensors start."""
 
+    header: dict[str, Any]
+    base: int
     metadata: dict[str, str]
     more: dict[str, StoreTensor]  # of a table that was aligned
     offsets: StoreTensor
@@ -193,10 +207,49 @@ def read_layout(source: Source, buffer: Any) -> StoreLayout:
         for name, code in ALIGNMENT_TENSORS.items()
         if name in header
     }
-    layout = StoreLayout(metadata, more, *tensors)
+    layout = StoreLayout(header, base, metadata, more, *tensors)
     _check_shapes(source, layout)
     _check_cover(source, header, base, len(buffer))
     return layout
+
+
+def check_rest(source: Source, buffer: Any, layout: StoreLayout) -> None:
+    """Hold all that a store has beside its matrix to its recorded digest.
+
+    A store that was written before there was one passes.
+
+    Parameters
+    ----------
+    source : Source
+        What messages name.
+    buffer : bytes-like
+        The whole file, of which all but the matrix is read.
+    layout : StoreLayout
+        What `read_layout` made of it.
+
+    Raises
+    ------
+    FormatError
+        They differ.
+    """
+    recorded = layout.metadata.get(REST_DIGEST)
+    if recorded is None:
+        # One whose name was damaged must not count as none.
+        if others := sorted(set(layout.metadata) - EARLIER_KEYS):
+            raise damaged(source, f"metadata must have a {REST_DIGEST} beside {others[0]!r}")
+        return
+    whole = memoryview(buffer)
+    pieces = whole[layout.base : layout.vectors.start], whole[layout.vectors.stop :]
+    try:
+        found = rest_digest(layout.header, pieces)
+    except RecursionError as error:  # in what it holds beside tensors
+        raise damaged(source, f"the header must be that of a store ({error})") from error
+    if found != recorded:
+        raise damaged(
+            source,
+            f"what lies beside the matrix must have the recorded digest {recorded}, received "
+            f"{found}",
+        )
 
 
 def _check_shapes(source: Source, layout: StoreLayout) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
-from typing import IO, Any
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +14,28 @@ from embedfreeze.embeddings import Alignment
 from embedfreeze.errors import FormatError
 from embedfreeze.files import move_body
 from embedfreeze.formats.base import Rows
-from embedfreeze.sealed import BLOCK_BYTES, combine_digests
+from embedfreeze.sealed import BLOCK_BYTES, combine_digests, sha256
 from embedfreeze.threads import spans, thread_count, thread_map
 from embedfreeze.tokens import HASH_NAME, Tokens, TokensBuilder, slot_count
 
-__all__ = ["DTYPES", "FORMAT_NAME", "FORMAT_VERSION", "PAGE", "write"]
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = [
+    "DTYPES",
+    "FORMAT_NAME",
+    "FORMAT_VERSION",
+    "METADATA",
+    "PAGE",
+    "REST_DIGEST",
+    "rest_digest",
+    "write",
+]
 
 FORMAT_NAME = "embedfreeze-store"
 FORMAT_VERSION = "1"
+METADATA = "__metadata__"
+REST_DIGEST = "rest_digest"
 PAGE = 4096
 HEADER_RESERVE = 4096
 DTYPES = {"F32": "float32", "F16": "float16"}
@@ -36,7 +50,7 @@ class _BlockHasher:
 
     def __init__(self) -> None:
         self._digests: list[bytes] = []
-        self._rest = hashlib.sha256()
+        self._rest = sha256()
         self._filled = 0
 
     def update(self, data: memoryview) -> None:
@@ -48,14 +62,14 @@ class _BlockHasher:
         whole = head + (len(data) - head) // BLOCK_BYTES * BLOCK_BYTES
         blocks = spans(head, whole, BLOCK_BYTES)
         self._digests += thread_map(
-            lambda span: hashlib.sha256(data[span[0] : span[1]]).digest(), blocks, thread_count()
+            lambda span: sha256(data[span[0] : span[1]]).digest(), blocks, thread_count()
         )
         self._rest.update(data[whole:])
         self._filled += len(data) - whole
 
     def _close(self) -> None:
         self._digests.append(self._rest.digest())
-        self._rest, self._filled = hashlib.sha256(), 0
+        self._rest, self._filled = sha256(), 0
 
     def digests(self) -> npt.NDArray[np.uint8]:
         if self._filled:
@@ -88,7 +102,8 @@ def _metadata(rows: Rows, digest: str) -> dict[str, str]:
         "creator": f"embedfreeze {version('embedfreeze')}",
     }
     if rows.source is not None:
-        found["source"] = rows.source
+        # Other readers of JSON refuse half of a character, as a name that is not UTF-8 may hold.
+        found["source"] = rows.source.encode("utf-8", "backslashreplace").decode()
     if rows.vocabulary is not None:
         described = rows.vocabulary.to_dict()  # refuses a splitter that cannot be written down
         del described["tokens"]
@@ -100,6 +115,30 @@ def _metadata(rows: Rows, digest: str) -> dict[str, str]:
     if rows.alignment.provenance:
         found["provenance"] = json.dumps(rows.alignment.provenance)
     return found
+
+
+def rest_digest(header: dict[str, Any], pieces: Iterable[Buffer]) -> str:
+    """The digest of all that a store holds beside its matrix.
+
+    Parameters
+    ----------
+    header : dict
+        Of the file. It is taken as JSON with sorted keys, without spaces, in ASCII, and without
+        this digest.
+    pieces : iterable of bytes-like
+        The bytes of all tensors but the matrix, in the order of the file.
+
+    Returns
+    -------
+    str
+        Hexadecimal SHA-256.
+    """
+    metadata = {key: text for key, text in header[METADATA].items() if key != REST_DIGEST}
+    canonical = {**header, METADATA: metadata}
+    total = sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode())
+    for piece in pieces:
+        total.update(piece)
+    return total.hexdigest()
 
 
 def write(rows: Rows, file: IO[bytes]) -> None:
@@ -125,7 +164,7 @@ def write(rows: Rows, file: IO[bytes]) -> None:
         ("block_digests", "U8", digests),
         *_alignment_parts(rows.alignment),
     ]
-    _write_head(rows, file, start, parts, (n, rows.dim), len(tokens.blob))
+    _write_head(rows, file, start, parts, (n, rows.dim), tokens.blob)
 
 
 def _alignment_parts(alignment: Alignment) -> list[Part]:
@@ -157,17 +196,20 @@ def _write_head(
     start: int,
     parts: list[Part],
     shape: tuple[int, int],
-    blob_bytes: int,
+    blob: memoryview,
 ) -> None:
     """Write what stands before the matrix, so that the matrix begins at a page."""
-    header: dict[str, Any] = {"__metadata__": _metadata(rows, combine_digests(parts[2][2]))}
+    metadata = _metadata(rows, combine_digests(parts[2][2]))
+    header: dict[str, Any] = {METADATA: metadata}
     end = 0
     for name, code, array in parts:
         header[name] = _entry(code, array.shape, end, end + array.nbytes)
         end += array.nbytes
     nbytes = shape[0] * shape[1] * np.dtype(rows.dtype).itemsize
     header["vectors"] = _entry(DTYPE_CODES[rows.dtype], shape, end, end + nbytes)
-    header["token_bytes"] = _entry("U8", (blob_bytes,), end + nbytes, end + nbytes + blob_bytes)
+    header["token_bytes"] = _entry("U8", (len(blob),), end + nbytes, end + nbytes + len(blob))
+    pieces = [_bytes_of(array) for _, _, array in parts]
+    metadata[REST_DIGEST] = rest_digest(header, [*pieces, blob])
     text = json.dumps(header, separators=(",", ":")).encode()
     needed = _page_up(8 + len(text) + end)
     file.flush()
@@ -177,8 +219,11 @@ def _write_head(
     file.seek(0)
     file.write(struct.pack("<Q", start - end - 8))
     file.write(text.ljust(start - end - 8))
-    for _, _, array in parts:
-        file.write(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
+    file.writelines(pieces)
+
+
+def _bytes_of(array: npt.NDArray[Any]) -> memoryview:
+    return np.ascontiguousarray(array).data.cast("B") if array.size else memoryview(b"")
 
 
 def _entry(code: str, shape: tuple[int, ...], start: int, stop: int) -> dict[str, Any]:

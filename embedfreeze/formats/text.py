@@ -21,7 +21,6 @@ import numpy.typing as npt
 from embedfreeze import _kernel
 from embedfreeze.errors import FormatError
 from embedfreeze.files import Source, release_pages
-from embedfreeze.formats.badrow import BadRow
 from embedfreeze.formats.base import Batch, Place, Reading, ReadOptions, index_buffers
 from embedfreeze.formats.findings import numbers_in_tokens
 from embedfreeze.formats.textlayout import DELIMITER, TextLayout
@@ -38,7 +37,7 @@ LINE_CONTENT = re.compile(rb"[^\r\n]")
 Int64 = npt.NDArray[np.int64]
 
 
-@dataclass
+@dataclass(eq=False)
 class _Window:
     """Whole lines in memory: of a mapped file, or a block of a stream."""
 
@@ -106,7 +105,7 @@ def _pieces(window: _Window) -> list[tuple[int, int]]:
     return [(low, high) for low, high in itertools.pairwise(cuts) if low < high]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Part:
     """Lines to parse, and where to."""
 
@@ -254,6 +253,8 @@ class _TextReader:
 
     def explain(self, window: _Window, at: int, reason: int, good: int) -> FormatError:
         """What is wrong with the row at `at`."""
+        from embedfreeze.formats.badrow import BadRow
+
         number, end = window.line_number(at), window.line_end(at)
         if end - at > LONGEST_LINE:
             return _too_long(self.source, number)

@@ -20,7 +20,6 @@ from embedfreeze.formats.glove import GLOVE
 from embedfreeze.formats.hdf5 import HDF5
 from embedfreeze.formats.progress import tracked
 from embedfreeze.formats.store import STORE
-from embedfreeze.formats.strangers import stranger
 from embedfreeze.formats.word2vec import WORD2VEC
 from embedfreeze.formats.word2vec_text import WORD2VEC_TEXT
 from embedfreeze.threads import spans
@@ -54,6 +53,8 @@ def _recognised(source: Source) -> Format:
     for candidate in FORMATS.values():
         if candidate.sniff(source):
             return candidate
+    from embedfreeze.formats.strangers import stranger
+
     found = stranger(source)
     raise FormatError(
         f"the content must be one of {', '.join(FORMATS)}, received {found.what}: {found.remedy}",
@@ -165,7 +166,7 @@ def read(
     >>> len(e), e.dim, float(e["king"][0])
     (7074, 50, 0.5045099854469299)
     """
-    chosen = ReadOptions(**options)
+    chosen = ReadOptions.of("read", options)
     source, _, reading = open_reading(path, chosen, format=format, member=member)
     with source:
         if reading.ready is not None:

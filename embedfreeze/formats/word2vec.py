@@ -55,7 +55,7 @@ def sniff(source: Source) -> bool:
     return _header(source) is not None and other_separator(source.head) is None
 
 
-@dataclass
+@dataclass(eq=False)
 class _Walk:
     """Records in memory: the spans of their tokens, each followed by a byte and the values."""
 

@@ -1,31 +1,28 @@
-"""What a vocabulary is made of, and the checks of ids and counts that others hand over."""
+"""What a vocabulary is made of, and the ids of tokens that are listed with them."""
 
 from __future__ import annotations
 
-import operator
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from embedfreeze.errors import VocabularyError
 from embedfreeze.splitters import DEFAULT_SPLITTER, SplitterLike
+from embedfreeze.vocabularies.arguments import checked_token, integer
 
 __all__ = [
     "Parts",
-    "checked_counts",
     "fill_gaps",
     "ids_of_special",
     "in_id_order",
     "new_name",
-    "warn_of_special",
+    "tokens_by_id",
 ]
 
 # More than any model has; a file that asks for more is damaged, and names would fill the memory.
 _MOST_GAPS = 1_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Parts:
     """The arguments of a `Vocabulary` whose special tokens stand among its tokens."""
 
@@ -39,54 +36,6 @@ class Parts:
     unknown_salt: Sequence[int] | None = None
 
 
-def integer(value: Any, what: str, token: object) -> int:
-    """A number that is a whole one, of Python or NumPy; True and 1.0 are none."""
-    if not isinstance(value, bool):
-        try:
-            return operator.index(value)
-        except TypeError:
-            pass
-    raise VocabularyError(f"{what} must be integers, received {value!r} for the token {token!r}")
-
-
-def checked_counts(counts: Mapping[str, int]) -> dict[str, int]:
-    """Counts as `int`.
-
-    Raises
-    ------
-    VocabularyError
-        A token is not a str, or a count is not an integer or negative.
-    """
-    checked = {}
-    for token, given in counts.items():
-        count = integer(given, "counts", _text(token))
-        if count < 0:
-            raise VocabularyError(
-                f"counts must not be negative, received {count} for the token {token!r}"
-            )
-        checked[token] = count
-    return checked
-
-
-def warn_of_special(counts: Mapping[str, int], special: Iterable[str | None], depth: int) -> None:
-    """Warn of special tokens that the texts hold as ordinary ones."""
-    found = [t for t in dict.fromkeys(special) if t is not None and counts.get(t)]
-    if found:
-        shown = ", ".join(f"{token!r} ({counts[token]} times)" for token in found[:5])
-        warnings.warn(
-            f"the counted texts hold special tokens, {shown}: they get the ids of the special "
-            "tokens; where they mean something else, name other special tokens with padding=, "
-            "unknown= or special=",
-            stacklevel=depth + 1,
-        )
-
-
-def _text(token: object) -> str:
-    if not isinstance(token, str):
-        raise VocabularyError(f"tokens must be str, received {token!r} of {type(token).__name__}")
-    return token
-
-
 def tokens_by_id(ids: Mapping[str, int]) -> dict[int, str]:
     """A map the other way round.
 
@@ -97,7 +46,7 @@ def tokens_by_id(ids: Mapping[str, int]) -> dict[int, str]:
     """
     tokens: dict[int, str] = {}
     for token, given in ids.items():
-        i = integer(given, "ids", _text(token))
+        i = integer(given, "ids", checked_token(token))
         if i < 0:
             raise VocabularyError(f"ids must not be negative, received {i} for the token {token!r}")
         if i in tokens:

@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from itertools import chain
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from embedfreeze.errors import VocabularyError
 from embedfreeze.files import PathLike
 from embedfreeze.splitters import DEFAULT_SPLITTER, SplitterLike
-from embedfreeze.vocabularies.fromgensim import ids_and_counts
-from embedfreeze.vocabularies.fromkeras import from_layer
-from embedfreeze.vocabularies.parts import (
-    Parts,
+from embedfreeze.vocabularies.arguments import (
     checked_counts,
-    ids_of_special,
-    in_id_order,
-    tokens_by_id,
+    checked_tokens,
+    several,
     warn_of_special,
 )
-from embedfreeze.vocabularies.tables import Columns
-from embedfreeze.vocabularies.tokenizerjson import from_tokenizer
-from embedfreeze.vocabularies.vocabularyfiles import read_file
+
+if TYPE_CHECKING:
+    from embedfreeze.vocabularies.parts import Parts
 
 __all__ = ["VocabularySources"]
 
 T = TypeVar("T")
 
 
-class VocabularySources:
-    """Constructors of `Vocabulary`."""
+class VocabularySources(ABC):
+    """Constructors of `Vocabulary`, each of which imports what it alone needs."""
 
+    @abstractmethod
     def __init__(self, tokens: Iterable[str], **options: Any) -> None:
-        raise NotImplementedError
+        """Tokens in id order, and the options of `Vocabulary`."""
 
     @classmethod
+    @abstractmethod
     def from_settings(
         cls,
         tokens: Iterable[str],
@@ -43,7 +43,6 @@ class VocabularySources:
         counts: Mapping[str, int] | None = None,
     ) -> Self:
         """The vocabulary of tokens in id order, special ones included, and of its `settings`."""
-        raise NotImplementedError
 
     @classmethod
     def _of(cls, parts: Parts) -> Self:
@@ -83,7 +82,9 @@ class VocabularySources:
         >>> ef.Vocabulary.from_ids({"good": 1, "case": 2}, padding="", unknown="[UNK]").tokens
         ('', 'good', 'case', '[UNK]')
         """
-        further = tuple(special)
+        from embedfreeze.vocabularies.parts import ids_of_special, in_id_order, tokens_by_id
+
+        further = checked_tokens(special, "special tokens")
         tokens = tokens_by_id(ids)
         ids_of_special(tokens, [t for t in (padding, unknown, *further) if t is not None])
         named = {"padding": padding, "unknown": unknown, "special": further}
@@ -137,7 +138,7 @@ class VocabularySources:
         max_size: int | None,
         options: dict[str, Any],
     ) -> Self:
-        options["special"] = special = tuple(options.get("special", ()))
+        options["special"] = special = checked_tokens(options.get("special", ()), "special tokens")
         named = {options.get("padding", ""), options.get("unknown", "[UNK]"), *special}
         checked = checked_counts(counts)
         warn_of_special(checked, sorted(named - {None}), depth=3)
@@ -163,9 +164,7 @@ class VocabularySources:
         >>> ef.Vocabulary.from_texts(["Good case.", "A good value!"]).tokens
         ('', '[UNK]', 'good', 'a', 'case', 'value')
         """
-        if isinstance(texts, str):
-            raise TypeError("texts must be an iterable of str, received one str: put it in a list")
-        counts = Counter(chain.from_iterable(map(splitter, texts)))
+        counts = Counter(chain.from_iterable(map(splitter, several(texts, "texts"))))
         return cls._counted(counts, min_count, max_size, {**options, "splitter": splitter})
 
     @classmethod
@@ -228,6 +227,9 @@ class VocabularySources:
         >>> v.tokens, v.counts
         (('', '[UNK]', 'good', 'case'), {'good': 5, 'case': 2})
         """
+        from embedfreeze.vocabularies.tables import Columns
+        from embedfreeze.vocabularies.vocabularyfiles import read_file
+
         columns = Columns(column, id_column, count_column, header)
         found = _with_path(path, lambda: read_file(path, format, columns))
         if isinstance(found, Mapping):
@@ -248,7 +250,9 @@ class VocabularySources:
     def _restored(cls, found: Mapping[str, Any]) -> Self:
         try:
             return cls.from_settings(found["tokens"], found, found["counts"])
-        except (KeyError, TypeError, AttributeError) as error:
+        except VocabularyError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise VocabularyError(
                 f"a saved vocabulary has tokens, counts and settings ({error!r}): save it again"
             ) from error
@@ -294,6 +298,8 @@ class VocabularySources:
         >>> v.encode(["case", "bad"]).tolist() == layer([["case"], ["bad"]]).numpy().tolist()
         True
         """
+        from embedfreeze.vocabularies.fromkeras import from_layer
+
         parts = from_layer(layer)
         return cls._of(_replaced(parts, splitter, counts))
 
@@ -337,6 +343,8 @@ class VocabularySources:
         UserWarning
             Ids have no token.
         """
+        from embedfreeze.vocabularies.tokenizerjson import from_tokenizer
+
         if unexpected := special.keys() - {"padding", "unknown", "special"}:
             raise TypeError(f"from_tokenizer got unexpected arguments {sorted(unexpected)}")
         parts = from_tokenizer(source, special, depth=2)
@@ -368,6 +376,8 @@ class VocabularySources:
         >>> v.tokens, v.counts
         (('case', 'good', ''), {'case': 1, 'good': 2})
         """
+        from embedfreeze.vocabularies.fromgensim import ids_and_counts
+
         ids, counts = ids_and_counts(source)
         if counts is not None:
             options.setdefault("counts", checked_counts(counts))
@@ -377,8 +387,8 @@ class VocabularySources:
 def _replaced(
     parts: Parts, splitter: SplitterLike | None, counts: Mapping[str, int] | None
 ) -> Parts:
-    given = {"splitter": splitter, "counts": counts}
-    return Parts(**{**vars(parts), **{k: v for k, v in given.items() if v is not None}})
+    given: dict[str, Any] = {"splitter": splitter, "counts": counts}
+    return replace(parts, **{k: v for k, v in given.items() if v is not None})
 
 
 def _with_path(path: PathLike, make: Callable[[], T]) -> T:

@@ -104,14 +104,7 @@ def _cell(quoted: str | None, plain: str, end: str) -> str:
 def _listed(rows: list[_Row], columns: Columns, path: str) -> Listed:
     if not rows:
         return Listed("line", [], [])
-    width = len(rows[0].cells)
-    for row in rows:
-        if len(row.cells) != width:
-            raise FormatError(
-                f"rows must have as many fields as the first, {width}, received {len(row.cells)}",
-                path=path,
-                line=row.line,
-            )
+    width = _width(rows, path)
     header = _has_header(rows[0].cells, columns, path)
     names = rows[0].cells if header else []
     body = rows[1:] if header else rows
@@ -123,6 +116,22 @@ def _listed(rows: list[_Row], columns: Columns, path: str) -> Listed:
         _numbers(body, _column(names, width, columns.id, ID_NAMES, path), path),
         _numbers(body, _column(names, width, columns.count, COUNT_NAMES, path), path),
     )
+
+
+def _width(rows: list[_Row], path: str) -> int:
+    """How many fields the rows have; blank lines at the end are taken away."""
+    width = len(rows[0].cells)
+    while width > 1 and rows[-1].cells == [""]:  # in a single column it is the empty token
+        rows.pop()
+    for row in rows:
+        if len(row.cells) != width:
+            raise FormatError(
+                f"rows must have as many fields as the first, {width}, received {len(row.cells)}: "
+                "give it as many, or remove the line",
+                path=path,
+                line=row.line,
+            )
+    return width
 
 
 def _has_header(cells: list[str], columns: Columns, path: str) -> bool:
@@ -187,9 +196,10 @@ def _numbers(rows: list[_Row], column: int | None, path: str) -> list[int] | Non
     if column is None:
         return None
     for row in rows:
-        if not re.fullmatch(r"-?[0-9]{1,18}", row.cells[column]):
+        if not re.fullmatch(r"[0-9]{1,18}", row.cells[column]):
             raise FormatError(
-                f"ids and counts must be integers, received {row.cells[column]!r}",
+                "ids and counts must be integers that are not negative, received "
+                f"{row.cells[column]!r}",
                 path=path,
                 line=row.line,
                 column=column + 1,

@@ -10,6 +10,7 @@ from typing import Any
 
 from embedfreeze.errors import FormatError, VocabularyError
 from embedfreeze.splitters import TokenizerSplitter
+from embedfreeze.vocabularies.arguments import checked_tokens
 from embedfreeze.vocabularies.lines import read_bytes
 from embedfreeze.vocabularies.parts import (
     Parts,
@@ -136,7 +137,7 @@ def _special(
             f"padding and unknown must be different tokens, received {padding!r} for both: name "
             "another one with padding= (it gets a new id) or unknown=, or leave one out with None"
         )
-    further = dict.fromkeys([*added, *named.get("special", ())])
+    further = dict.fromkeys([*added, *checked_tokens(named.get("special", ()), "special tokens")])
     return padding, unknown, [token for token in further if token not in (padding, unknown)]
 
 

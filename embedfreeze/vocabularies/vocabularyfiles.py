@@ -98,21 +98,24 @@ def _not_tokens(found: str, path: str) -> FormatError:
 
 def _json_listed(pairs: Sequence[tuple[Any, Any]], ids: list[Any] | None, path: str) -> Listed:
     tokens = [token for token, _ in pairs]
-    for place, token in enumerate(tokens, start=1):
-        _check_token(token, place, path)
+    _check_tokens(tokens, path)
     return Listed("item", tokens, range(1, len(tokens) + 1), ids)
 
 
-def _check_token(token: Any, place: int, path: str) -> None:
-    if not isinstance(token, str):
-        raise FormatError(f"tokens must be strings, received {token!r} as item {place}", path=path)
-    try:
-        token.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError as error:
-        raise FormatError(
-            f"tokens must be Unicode text, received half a surrogate pair: {token!r}, item {place}",
-            path=path,
-        ) from error
+def _check_tokens(tokens: Sequence[Any], path: str) -> None:
+    for place, token in enumerate(tokens, start=1):
+        if not isinstance(token, str):
+            raise FormatError(
+                f"tokens must be strings, received {token!r} as item {place}", path=path
+            )
+        try:
+            token.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError as error:
+            raise FormatError(
+                f"tokens must be Unicode text, received half a surrogate pair: {token!r}, item "
+                f"{place}",
+                path=path,
+            ) from error
 
 
 def _saved(pairs: _Pairs, path: str) -> Mapping[str, Any]:
@@ -123,6 +126,13 @@ def _saved(pairs: _Pairs, path: str) -> Mapping[str, Any]:
             f"received {found.get('version')!r}: read it with the version that wrote it",
             path=path,
         )
+    tokens = found.get("tokens", [])
+    if not isinstance(tokens, list):
+        raise VocabularyError(
+            "a saved vocabulary has tokens, counts and settings, and its tokens are a list, "
+            f"received {f'{tokens!r}':.60}: save it again"
+        )
+    _check_tokens(tokens, path)
     return found
 
 

@@ -425,4 +425,30 @@ STORES = [
         lambda folder: put(folder / "f.gz", gzip.compress(healthy(folder))),
         Refused("{path}: a store must be a plain file to be mapped: unpack it first"),
     ),
+    Entry(
+        "a changed token, sealed and verified",
+        with_tensor("token_bytes", lambda a: a + 1, "u1"),
+        Refused(
+            "{path}: what lies beside the matrix must have the recorded digest {...}, "
+            "received {...}: the file is damaged or no store of this library, get it or "
+            "make it again"
+        ),
+        only=lambda path, _: ef.read(path, seal="copy"),
+    ),
+    Entry(
+        "a coverage of another shape",
+        with_header(lambda h: h["__metadata__"].update(coverage="[]")),
+        Refused(
+            "{path}: the coverage cannot be read (the coverage must be an object, received "
+            "[]): the file is damaged or no store of this library, get it or make it again"
+        ),
+    ),
+    Entry(
+        "a provenance of another shape",
+        with_header(lambda h: h["__metadata__"].update(provenance='{"steps": "l2"}')),
+        Refused(
+            "{path}: the provenance cannot be read (steps of the provenance cannot be "
+            "'l2'): the file is damaged or no store of this library, get it or make it again"
+        ),
+    ),
 ]
