@@ -191,6 +191,11 @@ def _add_align(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--unknown", metavar="TOKEN", help="default: [UNK], or as the file says")
     parser.add_argument("--special", metavar="TOKEN", action="append", help="a further one")
     parser.add_argument(
+        "--special-listed",
+        action="store_true",
+        help="the special tokens stand in the list of tokens, with the ids of their places",
+    )
+    parser.add_argument(
         "--no-special", action="store_true", help="no padding and no unknown token unless named"
     )
     parser.add_argument(
@@ -225,6 +230,8 @@ def _align(options: argparse.Namespace) -> None:
             "an aligned table is written as a store: name it *.safetensors (convert it then)",
             path=options.target,
         )
+    if options.report == options.target:
+        raise FileError("the report needs another name than the table", path=options.report)
     for path in filter(None, (options.target, options.report)):
         check_output(path, overwrite=options.force)
     aligned = load(
@@ -250,6 +257,8 @@ def _special(options: argparse.Namespace) -> dict[str, Any]:
     """The special tokens of the vocabulary that were named."""
     named = {name: getattr(options, name) for name in ("padding", "unknown", "special")}
     given = {name: token for name, token in named.items() if token is not None}
+    if options.special_listed:
+        given["special_first"] = False
     return {"padding": None, "unknown": None, **given} if options.no_special else given
 
 

@@ -4,6 +4,7 @@ import gzip
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -124,7 +125,7 @@ def first_values(a: ef.AlignedEmbeddings) -> dict[str, float]:
     ],
 )
 def test_match_orders(match: tuple[str, ...], expected: dict[str, int], tmp_path: Path) -> None:
-    v = ef.Vocabulary(expected)
+    v = ef.Vocabulary(list(expected))
     for a in (
         ef.load(small(tmp_path), v, match=match),
         ef.align(ef.read(small(tmp_path)), v, match=match),
@@ -154,6 +155,29 @@ def test_wrong_calls(tmp_path: Path) -> None:
         ef.load(path, v, oov="random")  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         ef.load(path, v, shuffle=True)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda p, v: ef.load(p, v, normalise="l2"), "load has no option 'normalise'; those of"),
+        (lambda p, v: ef.load(p, v, wanted=None), "load has no option 'wanted'"),
+        (lambda p, _: ef.read(p, sep=","), "read has no option 'sep'"),
+        (lambda p, v: ef.load(bytes(p), v), "received bytes"),
+        (lambda p, v: ef.load(p, v, special=["[UNK]"]), "special must map special tokens to rows"),
+        (lambda *_: ef.Vocabulary({"a": 1}), r"received a map: use Vocabulary\.from_ids"),
+        (lambda *_: ef.Vocabulary(["a"], special="[CLS]"), "received one str: put it in a list"),
+    ],
+)
+def test_wrong_types_name_the_remedy(call: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=message):
+        call(small(tmp_path), ef.Vocabulary(["king"]))
+
+
+@pytest.mark.parametrize("match", ["lower", str.lower, None])
+def test_stages_come_in_a_list(match: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="put it in a list"):
+        ef.load(small(tmp_path), ef.Vocabulary(["king"]), match=match)
 
 
 def test_repeated_tokens_are_errors_when_asked(tmp_path: Path) -> None:

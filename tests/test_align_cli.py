@@ -293,3 +293,39 @@ def test_a_row_of_a_special_token_must_be_a_policy(
         )
     assert ended.value.code == 2
     assert "TOKEN=ROW is needed" in capsys.readouterr().err
+
+
+def test_special_tokens_that_stand_in_the_list(source: Path, tmp_path: Path) -> None:
+    words = put(tmp_path / "bert.txt", b"<pad>\n<unused>\n<unk>\nking\n")
+    target = tmp_path / "t.safetensors"
+    named = ["--padding", "<pad>", "--unknown", "<unk>", "--special", "<unused>"]
+    assert run("align", source, target, "--vocabulary", words, *named, "--special-listed") == 0
+    e = ef.read(target)
+    assert list(e.tokens) == ["<pad>", "<unused>", "<unk>", "king"]
+    assert (e.vocabulary.padding_id, e.vocabulary.unknown_id) == (0, 2)
+
+
+def test_special_tokens_that_nobody_named(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = put(tmp_path / "words.txt", b"<pad>\n<unk>\nking\n")
+    assert run("align", source, tmp_path / "t.safetensors", "--vocabulary", words) == 0
+    assert "words.txt: '<pad>', '<unk>' in the list look like special tokens" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_report_beside_the_table(
+    source: Path, words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "t.safetensors"
+    options = (source, target, "--vocabulary", words, "--force", "--report")
+    assert "another name than the table" in refused(capsys, 3, *options, target)
+    assert "No such file or directory" in refused(capsys, 3, *options, tmp_path / "none" / "c.md")
+    assert not target.exists()
+    capsys.readouterr()
+    assert run("align", *options[:-1]) == 0
+    assert run("inspect", target) == 0
+    out = capsys.readouterr().out
+    assert "note    aligned to a vocabulary: padding '', unknown '[UNK]'" in out
+    assert "note    2 of 5 types found" in out

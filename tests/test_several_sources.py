@@ -1,6 +1,9 @@
 """Several sources (the first that has a token, or side by side), and tables that grow."""
 
+import gc
+import io
 import json
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 from samples import bits, glove_bytes, put, table
 
 import embedfreeze as ef
-from embedfreeze.errors import FormatError, UnknownTokenError, VocabularyError
+from embedfreeze.errors import FileError, FormatError, UnknownTokenError, VocabularyError
 
 Matrix = npt.NDArray[Any]
 WORDS = st.sampled_from(["king", "King", "KING", "queen", "Queen", "the", "zzz", "[UNK]", "a b"])
@@ -385,3 +388,107 @@ def test_extend_of_a_table_without_coverage(source: Path) -> None:
     b = bare.extend(["lad", "zzz"], source, oov="mean")
     assert b.matrix[:, 0].tolist() == [0, 0, 1, 5, 5]
     assert b.coverage.stage_of_id.tolist() == [-3, -3, -3, 0, -1]
+
+
+# ---- stores as sources -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Path:
+    """A store of `the` and `of`; `cat` was filled by a policy, and so were the special tokens."""
+    path = tmp_path / "filled.safetensors"
+    text = put(tmp_path / "a.txt", b"the 1 1\nof 2 2\n")
+    ef.load(text, ef.Vocabulary(["the", "of", "cat"]), oov="mean").save(path)
+    return path
+
+
+def test_a_filled_row_is_no_row_of_its_token(filled: Path, tmp_path: Path) -> None:
+    other = put(tmp_path / "b.txt", b"cat 7 7\n")
+    v = ef.Vocabulary(["the", "cat"])
+    a = ef.load([filled, other], v)
+    assert a.matrix[2:].tolist() == [[1, 1], [7, 7]]
+    assert [part.found() for part in a.coverage.sources] == [1, 1]
+    for options in ({}, {"fold_file": True}, {"dtype": "float16"}, {"limit": 5}):
+        alone = ef.load(filled, v, **options)
+        assert alone.coverage.missing() == [("cat", None)]
+        assert alone.matrix[2:].tolist() == [[1, 1], [0, 0]]
+    assert ef.align(ef.read(filled), v, oov="mean").matrix[3].tolist() == [1, 1]
+    with pytest.raises(UnknownTokenError, match="received 1 without: 'cat'"):
+        ef.load(filled, v, oov="error")
+    grown = ef.load(other, ef.Vocabulary(["x"]), oov="zeros").extend(["cat"], filled)
+    assert grown.coverage.missing() == [("x", None), ("cat", None)]
+    assert grown.coverage.nearest() == {"x": [], "cat": []}
+
+
+def test_its_own_store_is_what_was_asked_for(filled: Path) -> None:
+    v = ef.Vocabulary(["the", "of", "cat"])
+    saved = ef.load(filled, v)
+    assert (saved.sealed.guarantee, saved.matrix[4].tolist()) == ("watched", [1.5, 1.5])
+    same = ef.load(filled, v, oov="mean")
+    assert same.sealed.guarantee == "watched"
+    other = ef.load(filled, v, oov="hash", seed=3)
+    assert other.sealed.guarantee == "sealed"
+    assert bits(other.matrix[4]) == bits(ef.align(ef.read(filled), v, oov="hash", seed=3).matrix[4])
+    assert other.matrix[2:4].tolist() == [[1, 1], [2, 2]]
+    with pytest.raises(UnknownTokenError, match="received 1 without: 'cat'"):
+        ef.load(filled, v, oov="error")
+    marked = ef.load(filled, v, special={"[UNK]": [9, 9]})
+    assert marked.matrix.tolist() == [[0, 0], [9, 9], [1, 1], [2, 2], [1.5, 1.5]]
+    assert marked.coverage.missing() == [("cat", None)]
+
+
+def test_extend_takes_rows_that_went_through_the_same(filled: Path, tmp_path: Path) -> None:
+    text = put(tmp_path / "c.txt", b"dog 3 4\n")
+    unit = tmp_path / "unit.safetensors"
+    ef.load(text, ef.Vocabulary(["dog"]), normalize="l2").save(unit)
+    plain = ef.load(text, ef.Vocabulary([]))
+    with pytest.raises(
+        VocabularyError, match=r"rows with \['normalize=l2'\] for a table with \[\]"
+    ):
+        plain.extend(["dog"], unit)
+    assert plain.extend(["dog", "the"], [text, filled]).matrix[2:].tolist() == [[3, 4], [1, 1]]
+
+
+def test_nearest_spellings_are_not_made_up(filled: Path, tmp_path: Path) -> None:
+    text = put(tmp_path / "c.txt", b"dog 3 4\n")
+    a = ef.load(filled, ef.Vocabulary(["the", "of", "cat"])).extend(["dig"], text)
+    assert a.coverage.nearest() == {"dig": ["dog"]}  # of cat nobody can tell
+    assert [entry["nearest"] for entry in a.coverage.to_dict()["missing"]] == [None, ["dog"]]
+
+
+def test_nearest_spellings_are_those_of_the_file_that_was_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(tmp_path / "f.txt", b"dog 3 4\n")
+    monkeypatch.chdir(tmp_path)
+    v = ef.Vocabulary(["dig"])
+    relative, absolute = ef.load("f.txt", v), ef.load(path, v)
+    monkeypatch.chdir("/")
+    assert relative.coverage.nearest() == {"dig": ["dog"]}
+    put(path, b"digs 3 4\n")
+    with pytest.raises(FileError, match=r"f\.txt: was changed since it was loaded: load it again"):
+        absolute.coverage.nearest()
+    file = io.BytesIO(b"dog 3 4\n")
+    held = ef.load(file, v)
+    file.seek(3)
+    assert (held.coverage.nearest(), file.tell()) == ({"dig": ["dog"]}, 3)
+    gone = ef.load(io.BytesIO(b"dog 3 4\n"), v)
+    with pytest.raises(FileError, match="the file object is gone"):
+        gone.coverage.nearest()
+
+
+@pytest.mark.parametrize("kind", ["path", "file"])
+def test_a_coverage_keeps_no_source_alive(kind: str, tmp_path: Path) -> None:
+    path = put(tmp_path / "f.txt", b"dog 3 4\n")
+    if kind == "path":
+        e = ef.read(path)
+        a, held = ef.align(e, ef.Vocabulary(["dig"])), weakref.ref(e)
+        del e
+    else:
+        file = io.BytesIO(path.read_bytes())
+        a, held = ef.load(file, ef.Vocabulary(["dig"])), weakref.ref(file)
+        del file
+    gc.collect()
+    assert held() is None
+    if kind == "path":
+        assert a.coverage.nearest() == {"dig": ["dog"]}

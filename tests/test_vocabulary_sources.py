@@ -471,7 +471,7 @@ def test_saving_replaces_only_when_asked(tmp_path: Path) -> None:
     with pytest.raises(VocabularyError, match=r"must be an embedfreeze\.Splitter"):
         ef.Vocabulary(["b"], splitter=str.split).save(tmp_path / "s.json")
     assert [path.name for path in tmp_path.iterdir()] == ["v.json"]
-    with pytest.raises(VocabularyError, match="has its own settings, received padding: leave"):
+    with pytest.raises(VocabularyError, match="has its own settings, received padding: drop"):
         ef.Vocabulary.from_file(path, padding=None)
 
 

@@ -78,6 +78,11 @@ def check_output(path: PathLike, *, overwrite: bool = False) -> None:
         raise _exists(name)
     if os.path.exists(name) and not os.path.isfile(name):
         raise FileError("is a device or a pipe, which a file would replace: name a file", path=name)
+    try:
+        with _opened(os.path.dirname(name) or os.curdir):
+            pass
+    except OSError as error:
+        raise FileError(f"cannot be written: {reason(error)}", path=name) from error
 
 
 def _exists(name: str) -> FileError:

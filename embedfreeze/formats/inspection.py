@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from embedfreeze.coverage import MISSING
+from embedfreeze.embeddings import Embeddings
 from embedfreeze.files import PathLike, PathOrFile
 from embedfreeze.formats.base import ReadOptions
 from embedfreeze.formats.verbs import open_reading
@@ -96,6 +98,8 @@ def inspect(
     source, found, reading = open_reading(path, whole, format=format, member=member)
     with source:
         source.needed_again()
+        if reading.ready is not None:
+            reading.notes += _alignment_notes(reading.ready)
         return Inspection(
             path=source.path,
             format=found.name,
@@ -108,3 +112,20 @@ def inspect(
             first_tokens=first,
             notes=tuple(reading.notes),
         )
+
+
+def _alignment_notes(store: Embeddings) -> list[str]:
+    """What a store says of the vocabulary that it was aligned to."""
+    settings, record = store.special, store.alignment.coverage
+    if settings is None:
+        return []
+    further = f", special {settings['special']}" if settings["special"] else ""
+    notes = [
+        f"aligned to a vocabulary: padding {settings['padding']!r}, unknown "
+        f"{settings['unknown']!r}{further}"
+    ]
+    if record is not None:
+        best = record.stages.max(axis=0)
+        found, asked = np.count_nonzero(best >= 0), np.count_nonzero(best >= MISSING)
+        notes.append(f"{found:,} of {asked:,} types found (ef.read(...).coverage tells more)")
+    return notes

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from embedfreeze.errors import VocabularyError
 
 __all__ = [
+    "PADDING_NAMES",
+    "UNKNOWN_NAMES",
     "check_special",
     "checked_counts",
     "checked_token",
@@ -18,19 +20,28 @@ __all__ = [
     "refuse_duplicates",
     "several",
     "warn_of_special",
+    "warn_of_unnamed",
 ]
 
 T = TypeVar("T")
+# What special tokens are called where nobody says which one does what.
+PADDING_NAMES = ("[PAD]", "<pad>", "<PAD>", "<|pad|>")
+UNKNOWN_NAMES = ("[UNK]", "<unk>", "<UNK>", "<|unk|>")
 
 
 def several(given: Iterable[T], what: str) -> Iterable[T]:
-    """What is given, but for one str, which would count as so many characters.
+    """What is given, but for one str, which would count as so many characters, and for a map.
 
     Raises
     ------
     TypeError
-        It is one str.
+        It is one str, or a map, whose values would be lost.
     """
+    if isinstance(given, Mapping):
+        raise TypeError(
+            f"{what} must be in the order of their ids, received a map: use "
+            "Vocabulary.from_ids({token: id}) or Vocabulary.from_counts({token: count})"
+        )
     if isinstance(given, str):
         raise TypeError(f"{what} must be an iterable of str, received one str: put it in a list")
     return given
@@ -92,7 +103,8 @@ def refuse_duplicates(tokens: Sequence[str], n_special: int) -> None:
             blank = "" if token else "; in a file, a blank line is the token ''"
             raise VocabularyError(
                 f"the special token {token!r} (id {first[token]}) is also an ordinary "
-                f"token (id {i}): rename one with padding=, unknown= or special={blank}"
+                f"token (id {i}): rename one with padding=, unknown= or special=, or say that "
+                f"special tokens stand in the list: special_first=False (--special-listed){blank}"
             )
         else:
             raise VocabularyError(
@@ -138,6 +150,20 @@ def checked_counts(counts: Mapping[str, int]) -> dict[str, int]:
             )
         checked[token] = count
     return checked
+
+
+def warn_of_unnamed(tokens: Sequence[str], options: Mapping[str, Any], path: str) -> None:
+    """Warn the caller's caller of tokens, early in a list, that look special but are not."""
+    special = (options.get("padding", ""), options.get("unknown", "[UNK]"), *options["special"])
+    looks_special = {*PADDING_NAMES, *UNKNOWN_NAMES}.difference(special)
+    found = [token for token in tokens[:10] if token in looks_special]
+    if found:
+        warnings.warn(
+            f"{path}: {', '.join(map(repr, found))} in the list look like special tokens, and come "
+            "after those of the vocabulary: name them with padding= and unknown= (--padding, "
+            "--unknown)",
+            stacklevel=3,
+        )
 
 
 def warn_of_special(counts: Mapping[str, int], special: Iterable[str | None], depth: int) -> None:

@@ -17,6 +17,7 @@ from embedfreeze.vocabularies.arguments import (
     checked_tokens,
     several,
     warn_of_special,
+    warn_of_unnamed,
 )
 
 if TYPE_CHECKING:
@@ -233,18 +234,19 @@ class VocabularySources(ABC):
         columns = Columns(column, id_column, count_column, header)
         found = _with_path(path, lambda: read_file(path, format, columns))
         if isinstance(found, Mapping):
-            if options:
+            if named := ", ".join(sorted(options)):
                 raise VocabularyError(
-                    f"{path}: a saved vocabulary has its own settings, received "
-                    f"{', '.join(sorted(options))}: leave them out"
+                    f"{path}: a saved vocabulary has its own settings, received {named}: drop them"
                 )
             return _with_path(path, lambda: cls._restored(found))
         if found.counts is not None:
             options["counts"] = found.by_token(found.counts)
-        ids = found.by_token(found.ids)
-        if ids is not None:
+        if (ids := found.by_token(found.ids)) is not None:
             return _with_path(path, lambda: cls.from_ids(ids, **options))
-        return _with_path(path, lambda: cls(found.tokens, **options))
+        options["special"] = tuple(options.get("special", ()))
+        made = _with_path(path, lambda: cls(found.tokens, **options))
+        warn_of_unnamed(found.tokens, options, str(path))
+        return made
 
     @classmethod
     def _restored(cls, found: Mapping[str, Any]) -> Self:

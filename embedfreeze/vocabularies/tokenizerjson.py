@@ -10,7 +10,7 @@ from typing import Any
 
 from embedfreeze.errors import FormatError, VocabularyError
 from embedfreeze.splitters import TokenizerSplitter
-from embedfreeze.vocabularies.arguments import checked_tokens
+from embedfreeze.vocabularies.arguments import PADDING_NAMES, UNKNOWN_NAMES, checked_tokens
 from embedfreeze.vocabularies.lines import read_bytes
 from embedfreeze.vocabularies.parts import (
     Parts,
@@ -21,10 +21,6 @@ from embedfreeze.vocabularies.parts import (
 )
 
 __all__ = ["from_tokenizer"]
-
-# What special tokens are called where the file does not say which one does what.
-PADDING_NAMES = ("[PAD]", "<pad>", "<PAD>", "<|pad|>")
-UNKNOWN_NAMES = ("[UNK]", "<unk>", "<UNK>", "<|unk|>")
 
 
 def from_tokenizer(source: Any, named: Mapping[str, Any], depth: int) -> Parts:

@@ -328,7 +328,8 @@ SYSTEMS = [
         NOTHING,
         Refused(
             "the special token '<pad>' (id 0) is also an ordinary token (id 1): rename "
-            "one with padding=, unknown= or special=",
+            "one with padding=, unknown= or special=, or say that special tokens stand in the "
+            "list: special_first=False (--special-listed)",
             VocabularyError,
         ),
         only=padding_is_unknown,
