@@ -154,7 +154,8 @@ def checked_counts(counts: Mapping[str, int]) -> dict[str, int]:
 
 def warn_of_unnamed(tokens: Sequence[str], options: Mapping[str, Any], path: str) -> None:
     """Warn the caller's caller of tokens, early in a list, that look special but are not."""
-    special = (options.get("padding", ""), options.get("unknown", "[UNK]"), *options["special"])
+    named = options.get("padding", ""), options.get("unknown", "[UNK]")
+    special = (*named, *options.get("special", ()))
     looks_special = {*PADDING_NAMES, *UNKNOWN_NAMES}.difference(special)
     found = [token for token in tokens[:10] if token in looks_special]
     if found:

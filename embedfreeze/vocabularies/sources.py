@@ -243,7 +243,6 @@ class VocabularySources(ABC):
             options["counts"] = found.by_token(found.counts)
         if (ids := found.by_token(found.ids)) is not None:
             return _with_path(path, lambda: cls.from_ids(ids, **options))
-        options["special"] = tuple(options.get("special", ()))
         made = _with_path(path, lambda: cls(found.tokens, **options))
         warn_of_unnamed(found.tokens, options, str(path))
         return made
