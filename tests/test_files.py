@@ -507,7 +507,9 @@ NOBODY = """
 import contextlib, io, json, os, sys
 from embedfreeze.cli import main
 os.chdir(sys.argv[1])
-main(["convert", "f.txt", "open/first.safetensors"])  # what it imports may be out of reach below
+# What these import may be out of reach below.
+main(["convert", "f.txt", "open/first.safetensors"])
+main(["convert", "f.txt", "open/none.bin", "--vocabulary", "f.txt"])
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)
