@@ -168,25 +168,7 @@ def _convert(options: argparse.Namespace) -> None:
     print(done)
 
 
-def _add_align(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sources", metavar="SRC", nargs="+")
-    parser.add_argument("target", metavar="DST", help="a store (.safetensors)")
-    parser.add_argument(
-        "--vocabulary",
-        metavar="FILE",
-        required=True,
-        help="tokens, one a line, or .csv, .tsv, .json",
-    )
-    parser.add_argument(
-        "--tokenizer", action="store_true", help="the vocabulary is a Hugging Face tokenizer.json"
-    )
-    parser.add_argument(
-        "--match",
-        type=lambda text: tuple(text.split(",")),
-        default=("exact", "lower"),
-        metavar="STAGE,...",
-        help=f"in this order, joined by + where one follows another: {', '.join(FOLDS)}",
-    )
+def _add_special(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--padding", metavar="TOKEN", help="default: '', or as the file says")
     parser.add_argument("--unknown", metavar="TOKEN", help="default: [UNK], or as the file says")
     parser.add_argument("--special", metavar="TOKEN", action="append", help="a further one")
@@ -206,6 +188,28 @@ def _add_align(parser: argparse.ArgumentParser) -> None:
         default=[],
         help=f"the row of a special token: {', '.join(SPECIAL_NAMES)}",
     )
+
+
+def _add_align(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sources", metavar="SRC", nargs="+")
+    parser.add_argument("target", metavar="DST", help="a store (.safetensors)")
+    parser.add_argument(
+        "--vocabulary",
+        metavar="FILE",
+        required=True,
+        help="tokens, one a line, or .csv, .tsv, .json",
+    )
+    parser.add_argument(
+        "--tokenizer", action="store_true", help="the vocabulary is a Hugging Face tokenizer.json"
+    )
+    parser.add_argument(
+        "--match",
+        type=lambda text: tuple(text.split(",")),
+        default=("exact", "lower"),
+        metavar="STAGE,...",
+        help=f"in this order, joined by + where one follows another: {', '.join(FOLDS)}",
+    )
+    _add_special(parser)
     parser.add_argument("--fold-file", action="store_true", help="fold the file's tokens, too")
     parser.add_argument("--oov", choices=OOV_NAMES, default="zeros", help="rows of missing tokens")
     parser.add_argument("--seed", type=int, default=0, help="of --oov normal and hash")
