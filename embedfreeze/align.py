@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedfreeze.aligning.filling import OwnStore, Target
-from embedfreeze.aligning.folds import Match
+from embedfreeze.aligning.folds import Match, stages_of
 from embedfreeze.aligning.gathering import Combine, Gathered, Request, gather, gather_or_own
 from embedfreeze.aligning.sources import EmbeddingsSource, FileSource, RowSource
 from embedfreeze.aligning.transforms import Transforms
@@ -161,35 +161,39 @@ class AlignedEmbeddings:
         FormatError
             The rows of the source have another dim or dtype.
         """
-        request = Request(match, fold_file, Policies(oov, {}, seed), self._repeated_transforms())
+        policies = Policies(oov, {}, seed)
+        request = Request(stages_of(match), fold_file, policies, self._repeated_transforms())
         vocabulary, n = self.vocabulary.extended(tokens, counts), len(self)
         added = Vocabulary(vocabulary.tokens[n:], padding=None, unknown=None)
         origins = _sources_of(source, ReadOptions.of("extend", options), format, member)
         found = gather(added, origins, request)
-        array = found.target.array
-        if (array.shape[1], array.dtype) != (self.dim, self.matrix.dtype):
-            raise FormatError(
-                f"new rows must be {self.dim} x {self.matrix.dtype} as those of the table are, "
-                f"received {array.shape[1]} x {array.dtype}: name another source, or where the "
-                f'dtype differs pass dtype="{self.matrix.dtype}"',
-                path=origins[0].name,
-            )
+        step = {"tokens": len(added), **request.described(origins, found.origins)}
+        self._check_new_rows(found.target.array, step["steps"], origins[0].name)
         target = Target(len(vocabulary), sealed=True)
-        target.start(self.dim, str(array.dtype), origins[0].name)
-        target.array[:n], target.array[n:] = self.matrix, array
+        target.start(self.dim, str(self.matrix.dtype), origins[0].name)
+        target.array[:n], target.array[n:] = self.matrix, found.target.array
         coverage = Coverage.extended(self.coverage, found.coverage, vocabulary)
         everything = np.concatenate([np.ones(n, bool), found.has_row])
-        Gathered(target, everything, coverage, found.origins).complete(vocabulary, request.policies)
-        step = {"tokens": len(added), **request.described(origins, found.origins)}
-        if step["steps"] != self.provenance.get("steps", []):
-            raise VocabularyError(
-                f"a table is extended by rows that went through the same, received rows with "
-                f"{step['steps']} for a table with {self.provenance.get('steps', [])}: name "
-                f"another source"
-            )
+        Gathered(target, everything, coverage, found.origins).complete(vocabulary, policies)
         provenance = {**self.provenance, "extended": [*self.provenance.get("extended", []), step]}
         sealed = target.builder.seal()
         return AlignedEmbeddings(sealed, vocabulary, coverage, coverage.source, provenance)
+
+    def _check_new_rows(self, rows: npt.NDArray[Any], steps: list[str], name: str) -> None:
+        """Refuse rows of another shape, or that went through something else than the table's."""
+        if (rows.shape[1], rows.dtype) != (self.dim, self.matrix.dtype):
+            raise FormatError(
+                f"new rows must be {self.dim} x {self.matrix.dtype} as those of the table are, "
+                f"received {rows.shape[1]} x {rows.dtype}: name another source, or where the "
+                f'dtype differs pass dtype="{self.matrix.dtype}"',
+                path=name,
+            )
+        done = self.provenance.get("steps", [])
+        if steps != done:
+            raise VocabularyError(
+                f"a table is extended by rows that went through the same, received rows with "
+                f"{steps} for a table with {done}: name another source"
+            )
 
     def _repeated_transforms(self) -> Transforms:
         done = Transforms(**self.provenance.get("transforms", {}))
@@ -278,7 +282,7 @@ def align(
             )
     policies = Policies(oov, special or {}, seed)
     transforms = Transforms(center, all_but_the_top, dim, reduce, normalize)
-    request = Request(match, fold_file, policies, transforms, combine)
+    request = Request(stages_of(match), fold_file, policies, transforms, combine)
     return _aligned(vocabulary, _sources_of(several, ReadOptions()), request)
 
 
@@ -370,7 +374,7 @@ def load(
     vocabulary = _checked(vocabulary, "load")
     transforms = Transforms(center, all_but_the_top, dim, reduce, normalize)
     policies = Policies(oov, special or {}, seed)
-    request = Request(match, fold_file, policies, transforms, combine)
+    request = Request(stages_of(match), fold_file, policies, transforms, combine)
     sources = _sources_of(path, ReadOptions.of("load", options), format, member)
     return _aligned(vocabulary, sources, request)
 

@@ -94,8 +94,8 @@ class Coverage:
             return first
         every = np.stack([part.stage_of_id for part in parts])
         owner = np.argmax(every >= 0, axis=0)
-        stages = np.where((every >= 0).any(axis=0), every[owner, np.arange(every.shape[1])], 0)
-        stages = np.where((every >= 0).any(axis=0), stages, every.max(axis=0))
+        given = every[owner, np.arange(every.shape[1])]
+        stages = np.where(given >= 0, given, every.max(axis=0))
         return cls(
             first.vocabulary,
             first.match,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from embedfreeze.aligning.filling import NEAREST, Filler, OwnStore, Target, Wish
-from embedfreeze.aligning.folds import Match, Stage, stages_of
+from embedfreeze.aligning.folds import Stage
 from embedfreeze.aligning.moments import CHUNK_ROWS
 from embedfreeze.aligning.sources import RowSource
 from embedfreeze.aligning.transforms import Transforms
@@ -31,20 +30,15 @@ Combine = Literal["first", "concat"]
 class Request:
     """What `load` was asked for, apart from the sources and the vocabulary."""
 
-    match: Match
+    stages: tuple[Stage, ...]
     fold_file: bool
     policies: Policies
     transforms: Transforms
     combine: Combine = "first"
 
     def __post_init__(self) -> None:
-        stages_of(self.match)
         if self.combine not in ("first", "concat"):
             raise ValueError(f"combine must be one of first, concat, received {self.combine!r}")
-
-    @cached_property
-    def stages(self) -> tuple[Stage, ...]:
-        return stages_of(self.match)
 
     @property
     def nearest(self) -> bool:
