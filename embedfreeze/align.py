@@ -5,31 +5,33 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from embedfreeze import storage
+from embedfreeze.aligning.extending import check_new_rows, repeated_transforms
 from embedfreeze.aligning.filling import OwnStore, Target
 from embedfreeze.aligning.folds import Match, stages_of
 from embedfreeze.aligning.gathering import Combine, Gathered, Request, gather, gather_or_own
-from embedfreeze.aligning.sources import EmbeddingsSource, FileSource, RowSource
+from embedfreeze.aligning.origins import Origin, sources_of
+from embedfreeze.aligning.sources import RowSource
+from embedfreeze.aligning.storing import sealed_as, sealed_target
 from embedfreeze.aligning.transforms import Transforms
 from embedfreeze.aligning.unknown import Oov, Policies, SpecialRow
 from embedfreeze.coverage import Coverage
 from embedfreeze.coveragerecord import record_of_coverage
-from embedfreeze.embeddings import Alignment, Embeddings
-from embedfreeze.errors import FormatError, VocabularyError
-from embedfreeze.files import PathLike, PathOrFile
+from embedfreeze.embeddings import Alignment, Embeddings, provenance_stored_as
+from embedfreeze.errors import VocabularyError
+from embedfreeze.files import PathLike
 from embedfreeze.formats import ReadOptions, write
 from embedfreeze.sealed import SealedMatrix
 from embedfreeze.tokens import Tokens
 from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["AlignedEmbeddings", "align", "load"]
-
-Origin = PathOrFile | Embeddings
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,7 @@ class AlignedEmbeddings:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        storage.dim_of(self.dtype, self.matrix.shape[1])  # refuses int8 without scales
         if len(self.sealed.array) != len(self.vocabulary):
             raise VocabularyError(
                 f"each id needs a row, received {len(self.vocabulary)} ids and "
@@ -66,13 +69,18 @@ class AlignedEmbeddings:
 
     @property
     def matrix(self) -> npt.NDArray[Any]:
-        """The matrix [ids, dim], read-only, in place."""
+        """What is stored, read-only, in place: [ids, dim], of int8 [ids, dim + 4] with scales."""
         return self.sealed.array
 
     @property
     def dim(self) -> int:
         """Values in a row."""
-        return int(self.matrix.shape[1])
+        return storage.dim_of(self.dtype, self.matrix.shape[1])
+
+    @property
+    def dtype(self) -> str:
+        """How the rows are stored: "float32", "float16", "bfloat16" or "int8"."""
+        return str(self.matrix.dtype)
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -89,9 +97,21 @@ class AlignedEmbeddings:
 
     def __repr__(self) -> str:
         return (
-            f"AlignedEmbeddings({len(self)} x {self.dim} {self.matrix.dtype}, "
+            f"AlignedEmbeddings({len(self)} x {self.dim} {self.dtype}, "
             f"{self.sealed.guarantee}, {self.coverage!r})"
         )
+
+    def astype(self, dtype: str) -> AlignedEmbeddings:
+        """These rows stored in another dtype, in new sealed memory.
+
+        Parameters, errors and result are those of `Embeddings.astype`; vocabulary and coverage
+        stay, and the provenance tells of it.
+        """
+        if storage.checked_dtype(dtype) == self.dtype:
+            return self
+        sealed = sealed_as(self.matrix, dtype, self.tokens, self.source)
+        provenance = provenance_stored_as(self.provenance, dtype)
+        return replace(self, sealed=sealed, provenance=provenance)
 
     def save(self, path: PathLike, *, overwrite: bool = False) -> None:
         """Write a store with the matrix, the tokens, the vocabulary, coverage and provenance.
@@ -103,11 +123,18 @@ class AlignedEmbeddings:
         VocabularyError
             The vocabulary's splitter is a callable of the user's.
         """
+        stored = self.to_embeddings()
+        write(stored, path, format="store", overwrite=overwrite, vocabulary=self.vocabulary)
+
+    def to_embeddings(self) -> Embeddings:
+        """The same rows as `Embeddings`, with what a store keeps of the alignment."""
         record = None if self.coverage is None else record_of_coverage(self.coverage)
         alignment = Alignment(self._counts(), record, self.provenance)
         tokens = Tokens.from_strings(self.tokens)
-        embeddings = Embeddings(tokens, self.matrix, self._source_names(), alignment=alignment)
-        write(embeddings, path, format="store", overwrite=overwrite, vocabulary=self.vocabulary)
+        special = self.vocabulary.settings()
+        return Embeddings(
+            tokens, self.matrix, self._source_names(), special=special, alignment=alignment
+        )
 
     def _source_names(self) -> str | None:
         """Of several sources, whose names are joined, without the folders of each."""
@@ -135,7 +162,7 @@ class AlignedEmbeddings:
         member: str | None = None,
         **options: Any,
     ) -> AlignedEmbeddings:
-        """A table with the rows of new tokens behind its own, which stay as they are.
+        """A table with the rows of new tokens behind its own, whose bytes stay as they are.
 
         Parameters
         ----------
@@ -162,67 +189,28 @@ class AlignedEmbeddings:
             The rows of the source have another dim or dtype.
         """
         policies = Policies(oov, {}, seed)
-        request = Request(stages_of(match), fold_file, policies, self._repeated_transforms())
+        transforms = repeated_transforms(self.provenance)
+        request = Request(stages_of(match), fold_file, policies, transforms)
         vocabulary, n = self.vocabulary.extended(tokens, counts), len(self)
         added = Vocabulary(vocabulary.tokens[n:], padding=None, unknown=None)
-        origins = _sources_of(source, ReadOptions.of("extend", options), format, member)
+        read_options = ReadOptions.of("extend", options)
+        if read_options.dtype is None and self.dtype in storage.ENCODED:
+            read_options = replace(read_options, dtype=self.dtype)
+        origins = sources_of(source, read_options, format, member)
         found = gather(added, origins, request)
         step = {"tokens": len(added), **request.described(origins, found.origins)}
-        self._check_new_rows(found.target.array, step["steps"], origins[0].name)
+        rows, done, name = found.target.array, self.provenance.get("steps", []), origins[0].name
+        check_new_rows(rows, (self.dim, self.dtype), step["steps"], done, name)
         target = Target(len(vocabulary), sealed=True)
-        target.start(self.dim, str(self.matrix.dtype), origins[0].name)
-        target.array[:n], target.array[n:] = self.matrix, found.target.array
+        target.start(self.dim, storage.working_dtype(self.dtype), name)
+        storage.encode(self.matrix, target.array[:n])
+        target.array[n:] = rows
         coverage = Coverage.extended(self.coverage, found.coverage, vocabulary)
         everything = np.concatenate([np.ones(n, bool), found.has_row])
         Gathered(target, everything, coverage, found.origins).complete(vocabulary, policies)
         provenance = {**self.provenance, "extended": [*self.provenance.get("extended", []), step]}
-        sealed = target.builder.seal()
+        sealed = sealed_target(target, self.dtype, vocabulary, name, kept=self.matrix)
         return AlignedEmbeddings(sealed, vocabulary, coverage, coverage.source, provenance)
-
-    def _check_new_rows(self, rows: npt.NDArray[Any], steps: list[str], name: str) -> None:
-        """Refuse rows of another shape, or that went through something else than the table's."""
-        if (rows.shape[1], rows.dtype) != (self.dim, self.matrix.dtype):
-            raise FormatError(
-                f"new rows must be {self.dim} x {self.matrix.dtype} as those of the table are, "
-                f"received {rows.shape[1]} x {rows.dtype}: name another source, or where the "
-                f'dtype differs pass dtype="{self.matrix.dtype}"',
-                path=name,
-            )
-        done = self.provenance.get("steps", [])
-        if steps != done:
-            raise VocabularyError(
-                f"a table is extended by rows that went through the same, received rows with "
-                f"{steps} for a table with {done}: name another source"
-            )
-
-    def _repeated_transforms(self) -> Transforms:
-        done = Transforms(**self.provenance.get("transforms", {}))
-        if not done.by_row or self.provenance.get("steps", []) != list(done.steps):
-            raise VocabularyError(
-                f"a table is extended by rows that went through the same, received one with "
-                f"{', '.join(self.provenance['steps'])}, which depends on all its rows or was done "
-                f"before it was loaded: load it anew with the longer vocabulary"
-            )
-        return done
-
-
-def _sources_of(
-    origins: Origin | Sequence[Origin],
-    options: ReadOptions,
-    format: str | None = None,
-    member: str | None = None,
-) -> list[RowSource]:
-    several: list[Any] = [origins]
-    if isinstance(origins, Sequence) and not isinstance(origins, str | bytes | bytearray):
-        several = list(origins)
-    if not several:
-        raise ValueError("at least one source is needed, received none")
-    return [
-        EmbeddingsSource(origin, options)
-        if isinstance(origin, Embeddings)
-        else FileSource(origin, options, format, member)
-        for origin in several
-    ]
 
 
 def _aligned(
@@ -243,13 +231,12 @@ def _aligned(
             stacklevel=3,
         )
     found.complete(vocabulary, request.policies)
-    return AlignedEmbeddings(
-        found.target.builder.seal(),
-        vocabulary,
-        found.coverage,
-        found.coverage.source,
-        request.described(sources, found.origins),
-    )
+    dtype, path = request.dtype or found.dtype, found.coverage.source
+    sealed = sealed_target(found.target, dtype, vocabulary, path)
+    provenance = request.described(sources, found.origins)
+    if dtype in storage.ENCODED:
+        provenance = provenance_stored_as(provenance, dtype)
+    return AlignedEmbeddings(sealed, vocabulary, found.coverage, path, provenance)
 
 
 def align(
@@ -267,6 +254,7 @@ def align(
     dim: int | None = None,
     reduce: Literal["first", "pca"] = "first",
     all_but_the_top: int = 0,
+    dtype: str | None = None,
 ) -> AlignedEmbeddings:
     """Rows of embeddings in the order of a vocabulary's ids, in sealed memory.
 
@@ -282,8 +270,9 @@ def align(
             )
     policies = Policies(oov, special or {}, seed)
     transforms = Transforms(center, all_but_the_top, dim, reduce, normalize)
-    request = Request(stages_of(match), fold_file, policies, transforms, combine)
-    return _aligned(vocabulary, _sources_of(several, ReadOptions()), request)
+    options = ReadOptions(dtype=dtype)
+    request = Request(stages_of(match), fold_file, policies, transforms, combine, dtype)
+    return _aligned(vocabulary, sources_of(several, options), request)
 
 
 def load(
@@ -346,7 +335,8 @@ def load(
     normalize, center, dim, reduce, all_but_the_top
         As for `Transforms`: what is done to the rows that were found. Off by default.
     format, member, **options
-        As for `read`.
+        As for `read`. With ``dtype`` "bfloat16" or "int8" all of the above is done to float32 rows,
+        which are stored so at the end; rows of such a store are decoded, unless it stays as it is.
 
     Returns
     -------
@@ -374,8 +364,10 @@ def load(
     vocabulary = _checked(vocabulary, "load")
     transforms = Transforms(center, all_but_the_top, dim, reduce, normalize)
     policies = Policies(oov, special or {}, seed)
-    request = Request(stages_of(match), fold_file, policies, transforms, combine)
-    sources = _sources_of(path, ReadOptions.of("load", options), format, member)
+    read_options = ReadOptions.of("load", options)
+    dtype = read_options.dtype
+    request = Request(stages_of(match), fold_file, policies, transforms, combine, dtype)
+    sources = sources_of(path, read_options, format, member)
     return _aligned(vocabulary, sources, request)
 
 

@@ -25,6 +25,7 @@ from embedfreeze.errors import (
 from embedfreeze.files import atomic_output, check_output
 from embedfreeze.formats import FORMATS, check_target
 from embedfreeze.formats.inspection import inspect
+from embedfreeze.storage import DTYPES
 from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["STATUSES", "main"]
@@ -122,7 +123,7 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
 def _add_rows(parser: argparse.ArgumentParser) -> None:
     """Options of `ReadOptions`; `_rows` gathers them."""
     parser.add_argument("--limit", type=_count, help="at most this many rows from the start")
-    parser.add_argument("--dtype", choices=["float32", "float16"])
+    parser.add_argument("--dtype", choices=DTYPES, help="how the rows are stored")
     parser.add_argument("--on-bad-row", choices=["error", "skip"], default="error")
     parser.add_argument("--on-duplicate", choices=["first", "last", "error"], default="first")
     parser.add_argument(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from embedfreeze import storage
 from embedfreeze.coverage import MISSING, Coverage
 from embedfreeze.coveragerecord import CoverageRecord, coverage_of_record
 from embedfreeze.errors import EmbedFreezeError, FormatError, UnknownTokenError
@@ -17,9 +18,7 @@ from embedfreeze.sealed import SealedMatrix, block_digests, combine_digests
 from embedfreeze.tokens import Tokens
 from embedfreeze.vocabulary import Vocabulary
 
-__all__ = ["DTYPES", "Alignment", "Embeddings"]
-
-DTYPES = ("float32", "float16")
+__all__ = ["Alignment", "Embeddings", "provenance_stored_as"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +39,10 @@ class Alignment:
     coverage: CoverageRecord | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
+    def stored_as(self, dtype: str) -> Alignment:
+        """The same, after the rows were stored in another dtype."""
+        return replace(self, provenance=provenance_stored_as(self.provenance, dtype))
+
     @cached_property
     def filled(self) -> npt.NDArray[np.bool_] | None:
         """bool [n]: rows of ordinary tokens that no source gave; None where that is not known."""
@@ -47,6 +50,11 @@ class Alignment:
             return None
         filled: npt.NDArray[np.bool_] = self.coverage.stages.max(axis=0) == MISSING
         return filled
+
+
+def provenance_stored_as(provenance: dict[str, Any], dtype: str) -> dict[str, Any]:
+    """The provenance of rows that were stored in another dtype at the end: all of these dtypes."""
+    return {**provenance, "storage": [*provenance.get("storage", []), dtype]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +66,9 @@ class Embeddings:
     tokens : Tokens or sequence of str
         n different tokens in file order.
     matrix : numpy.ndarray
-        float32 or float16 [n, dim], C-contiguous; row i belongs to token i. It is made read-only.
+        What is stored, C-contiguous: float32, float16 or bfloat16 [n, dim], or int8 [n, dim + 4],
+        whose last four columns are the scale of the row (`embedfreeze.storage` tells more). Row i
+        belongs to token i. It is made read-only.
     path : str, optional
         Where it was read from.
     sealed : SealedMatrix, optional
@@ -92,11 +102,14 @@ class Embeddings:
         if not isinstance(self.tokens, Tokens):
             object.__setattr__(self, "tokens", Tokens.from_strings(self.tokens))
         matrix = self.matrix
-        if matrix.ndim != 2 or matrix.dtype not in DTYPES or not matrix.flags.c_contiguous:
+        known = matrix.ndim == 2 and str(matrix.dtype) in storage.DTYPES
+        if not known or not matrix.flags.c_contiguous:
             raise EmbedFreezeError(
-                f"a matrix must be C-contiguous [n, dim] of {' or '.join(DTYPES)}, received "
-                f"{matrix.dtype} {list(matrix.shape)}"
+                f"a matrix must be C-contiguous [n, dim] of {', '.join(storage.DTYPES[:-1])}, or "
+                f"[n, dim + {storage.SCALE_BYTES}] of int8, received {matrix.dtype} "
+                f"{list(matrix.shape)}"
             )
+        storage.dim_of(self.dtype, matrix.shape[1])  # refuses int8 without scales
         if len(self.tokens) != len(matrix):
             raise EmbedFreezeError(
                 f"each row needs a token, received {len(self.tokens)} tokens and {len(matrix)} rows"
@@ -108,7 +121,12 @@ class Embeddings:
     @property
     def dim(self) -> int:
         """Values in a row."""
-        return int(self.matrix.shape[1])
+        return storage.dim_of(self.dtype, self.matrix.shape[1])
+
+    @property
+    def dtype(self) -> str:
+        """How the rows are stored: "float32", "float16", "bfloat16" or "int8"."""
+        return str(self.matrix.dtype)
 
     @cached_property
     def digest(self) -> str:
@@ -170,7 +188,7 @@ class Embeddings:
 
     def __repr__(self) -> str:
         where = f", from {self.path}" if self.path else ""
-        return f"Embeddings({len(self)} x {self.dim} {self.matrix.dtype}{where})"
+        return f"Embeddings({len(self)} x {self.dim} {self.dtype}{where})"
 
     def index(self, token: str) -> int:
         """Row of a token; `UnknownTokenError` (a `KeyError`) if there is none."""
@@ -181,23 +199,60 @@ class Embeddings:
     @overload
     def __getitem__(self, tokens: Sequence[str]) -> npt.NDArray[Any]: ...
     def __getitem__(self, tokens: str | Sequence[str]) -> npt.NDArray[Any]:
-        """The vector of a token [dim] (no copy), or of several [tokens, dim] (a copy)."""
+        """The vector of a token [dim] (no copy), or of several [tokens, dim] (a copy).
+
+        Of int8 the values, float32: always a copy.
+        """
         if isinstance(tokens, str):
-            return self.matrix[self.index(tokens)]  # type: ignore[no-any-return]
+            return self._values(self.matrix[self.index(tokens)])
         rows = self.tokens.find(tokens)
         if (rows < 0).any():
             missing = [token for token, row in zip(tokens, rows, strict=True) if row < 0]
             raise UnknownTokenError(
                 f"the table has no token {missing[0]!r} ({len(missing)} of {len(rows)} missing)"
             )
-        return self.matrix[rows]
+        return self._values(self.matrix[rows])
+
+    def _values(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return storage.decode(rows) if self.dtype == "int8" else rows
+
+    def astype(self, dtype: str) -> Embeddings:
+        """These embeddings with their rows stored in another dtype, in ordinary memory.
+
+        Parameters
+        ----------
+        dtype : {"float32", "float16", "bfloat16", "int8"}
+            The one wanted; these embeddings themselves are returned if they have it.
+
+        Raises
+        ------
+        FormatError
+            A value is finite but would not be in float16 or bfloat16, or is not finite and would be
+            int8: the row and token are named.
+
+        Examples
+        --------
+        >>> e = Embeddings(["king"], np.array([[127, -2.25]], np.float32)).astype("int8")
+        >>> e.matrix.tolist(), e["king"].tolist()  # the scale is 1.0
+        ([[127, -2, 0, 0, -128, 63]], [127.0, -2.0])
+        """
+        if storage.checked_dtype(dtype) == self.dtype:
+            return self
+        matrix = storage.converted(self.matrix, dtype, refuse=self.refuse_row)
+        return replace(self, matrix=matrix, sealed=None, alignment=self.alignment.stored_as(dtype))
+
+    def refuse_row(self, row: int, rule: str) -> FormatError:
+        """The error of a row that breaks a rule."""
+        return FormatError(f"token {self.tokens[row]!r}: {rule}", path=self.path, row=row)
 
     def to_gensim(self) -> Any:
-        """A `gensim.models.KeyedVectors` over the same memory."""
+        """A `gensim.models.KeyedVectors` over the same memory; of bfloat16 and int8 a copy."""
         from gensim.models import KeyedVectors
 
-        vectors = KeyedVectors(self.dim, dtype=self.matrix.dtype)
+        encoded = self.dtype in storage.ENCODED
+        matrix = storage.decode(self.matrix) if encoded else self.matrix
+        vectors = KeyedVectors(self.dim, dtype=matrix.dtype)
         vectors.index_to_key = list(self.tokens)
         vectors.key_to_index = {token: i for i, token in enumerate(vectors.index_to_key)}
-        vectors.vectors = self.matrix
+        vectors.vectors = matrix
         return vectors

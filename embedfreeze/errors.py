@@ -10,6 +10,7 @@ __all__ = [
     "FormatError",
     "FrozenBytesChanged",
     "FrozenError",
+    "QuantizationRefused",
     "UnknownTokenError",
     "VocabularyError",
     "reason",
@@ -107,6 +108,10 @@ class VocabularyError(EmbedFreezeError):
 
 class FrozenError(EmbedFreezeError):
     """Something tried to change, thaw or wrongly restore a frozen matrix and was refused."""
+
+
+class QuantizationRefused(FrozenError, NotImplementedError):
+    """A frozen layer was asked to quantize its table, as `NotImplementedError` tells Keras."""
 
 
 class FrozenBytesChanged(EmbedFreezeError):

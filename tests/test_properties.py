@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from samples import assert_is, bits, canonical, glove_bytes, put, spelled, table, word2vec_bytes
 
 import embedfreeze as ef
-from embedfreeze import files
+from embedfreeze import files, storage
 from embedfreeze.coveragerecord import record_of_coverage
 from embedfreeze.errors import EmbedFreezeError, FormatError
 from embedfreeze.formats import hdf5, store, text, textwriter, word2vec
@@ -382,7 +382,7 @@ def test_a_store_is_the_same_with_and_without_repeated_rows(
 @contextmanager
 def cut_up(size: int) -> Iterator[None]:
     """While this runs, everything is done in pieces of so many bytes (or rows)."""
-    modules = (text, textwriter, word2vec, hdf5, store, align_module)
+    modules = (text, textwriter, word2vec, hdf5, store, storage, align_module)
     names = ("SCAN_BYTES", "BATCH_BYTES", "PIECE_BYTES", "WALK_BYTES", "CHUNK_BYTES", "COPY_BYTES")
     with pytest.MonkeyPatch.context() as patch:
         for module, name in itertools.product(modules, [*names, "TOKEN_ROWS", "HASH_ROWS"]):
@@ -444,7 +444,7 @@ OPTIONS = st.fixed_dictionaries(
         "on_duplicate": st.sampled_from(["first", "last"]),
         "unicode_errors": st.sampled_from(["strict", "surrogateescape"]),
         "limit": st.integers(0, 40),
-        "dtype": st.sampled_from(["float32", "float16"]),
+        "dtype": st.sampled_from(storage.DTYPES),
     },
 )
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from embedfreeze import storage
 from embedfreeze.aligning.filling import NEAREST, Filler, OwnStore, Target, Wish
 from embedfreeze.aligning.folds import Stage
 from embedfreeze.aligning.moments import CHUNK_ROWS
@@ -28,13 +29,17 @@ Combine = Literal["first", "concat"]
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What `load` was asked for, apart from the sources and the vocabulary."""
+    """What `load` was asked for, apart from the sources and the vocabulary.
+
+    `dtype` is what the rows are stored as in the end, if that was said.
+    """
 
     stages: tuple[Stage, ...]
     fold_file: bool
     policies: Policies
     transforms: Transforms
     combine: Combine = "first"
+    dtype: str | None = None
 
     def __post_init__(self) -> None:
         if self.combine not in ("first", "concat"):
@@ -52,6 +57,8 @@ class Request:
 
     def suits(self, own: Embeddings) -> bool:
         """Are the rows of a store those that were asked for? The default asks for what it has."""
+        if self.dtype not in (None, own.dtype):
+            return False
         policies, made = self.policies.described(), own.provenance
         if policies["oov"] in ("normal", "hash") and policies["seed"] != made.get("seed"):
             return False
@@ -93,12 +100,15 @@ class Gathered:
         How they were found.
     origins : tuple of dict
         How the rows of each source were made, where it is a store that says so.
+    dtype : str, optional
+        What the rows are stored as unless something else is asked for.
     """
 
     target: Target
     has_row: npt.NDArray[np.bool_]
     coverage: Coverage
     origins: tuple[dict[str, Any], ...]
+    dtype: str | None = None
 
     def complete(self, vocabulary: Vocabulary, policies: Policies) -> None:
         """Fill the other rows."""
@@ -136,10 +146,10 @@ def _copied(own: Embeddings, coverage: Coverage, request: Request) -> Gathered:
     """The rows of a store, but for those of special tokens that are to be others."""
     others = request.policies.not_from_file(coverage.vocabulary)
     target, has_row = Target(len(own), sealed=True), np.ones(len(own), bool)
-    target.start(own.dim, str(own.matrix.dtype), own.path or "")
-    target.array[:] = own.matrix
+    target.start(own.dim, storage.working_dtype(own.dtype), own.path or "")
+    storage.encode(own.matrix, target.array)
     target.array[others], has_row[others] = 0, False
-    return Gathered(target, has_row, coverage, (own.provenance,))
+    return Gathered(target, has_row, coverage, (own.provenance,), own.dtype)
 
 
 def gather(vocabulary: Vocabulary, sources: Sequence[RowSource], request: Request) -> Gathered:

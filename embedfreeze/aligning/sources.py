@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from embedfreeze import storage
 from embedfreeze.aligning.matching import Lookup
 from embedfreeze.embeddings import Embeddings
-from embedfreeze.errors import FileError, reason
+from embedfreeze.errors import FileError, FormatError, reason
 from embedfreeze.files import PathOrFile, Source, name_of
 from embedfreeze.formats import Batch, ReadOptions, open_reading, tracked, warn_of_skipped
 from embedfreeze.formats.base import Place, Reading
@@ -25,7 +26,9 @@ from embedfreeze.tokens import Tokens
 
 __all__ = ["EmbeddingsSource", "FileSource", "Opened", "Piece", "RowSource"]
 
+Int64 = npt.NDArray[np.int64]
 PIECE_ROWS = 1 << 16
+DECODED_BYTES = 16 << 20  # of a piece whose rows are decoded
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +60,7 @@ class Opened:
     Attributes
     ----------
     dim, dtype
-        Of the rows.
+        Of the rows: float32 or float16.
     pieces : iterator of Piece
         The rows.
     ready : Embeddings or None
@@ -78,7 +81,7 @@ TokensReader = Callable[[], Iterator[Tokens]]
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingsSource:
-    """Embeddings in memory or in a mapped store."""
+    """Embeddings in memory or in a mapped store; those of bfloat16 and int8 are decoded."""
 
     embeddings: Embeddings
     options: ReadOptions = field(default_factory=ReadOptions)
@@ -92,29 +95,42 @@ class EmbeddingsSource:
     def opened(self, lookups: Sequence[Lookup]) -> Iterator[Opened]:
         """The rows that the lookups may find. What a store's maker filled in is none of them."""
         e = self.embeddings
-        pieces = iter([self._wanted(lookups[0])]) if len(lookups) == 1 else self._all()
-        yield Opened(e.dim, str(e.matrix.dtype), pieces, e, e.provenance)
+        found = e.tokens.find(lookups[0].keys) if len(lookups) == 1 else None
+        rows = None if found is None else np.sort(found[found >= 0]).astype(np.int64)
+        pieces = map(self._piece, self._portions(rows))
+        yield Opened(e.dim, self._dtype, pieces, e, e.provenance)
 
-    def _wanted(self, lookup: Lookup) -> Piece:
-        found = self.embeddings.tokens.find(lookup.keys)
-        return self._piece(np.sort(found[found >= 0]).astype(np.int64))
+    @property
+    def _dtype(self) -> str:
+        return storage.working_dtype(self.options.dtype or self.embeddings.dtype)
 
-    def _all(self) -> Iterator[Piece]:
-        for low, high in spans(0, len(self.embeddings), PIECE_ROWS):
-            yield self._piece(np.arange(low, high))
+    def _portions(self, chosen: Int64 | None = None) -> Iterator[Int64]:
+        """The rows that tokens may find, of all or of those chosen."""
+        e, step = self.embeddings, PIECE_ROWS
+        if self._dtype != e.dtype:
+            step = max(1, min(step, DECODED_BYTES // (4 * max(1, e.dim))))
+        for low, high in spans(0, len(e) if chosen is None else len(chosen), step):
+            rows = np.arange(low, high) if chosen is None else chosen[low:high]
+            yield rows if e.alignment.filled is None else rows[~e.alignment.filled[rows]]
 
-    def _piece(self, rows: npt.NDArray[np.int64]) -> Piece:
-        e = self.embeddings
-        if e.alignment.filled is not None:
-            rows = rows[~e.alignment.filled[rows]]
-        return Piece(e.tokens.take(rows), e.matrix, rows, lambda i: {"row": int(rows[i])})
+    def _piece(self, rows: Int64) -> Piece:
+        e, places = self.embeddings, rows
+        matrix = e.matrix
+        if self._dtype != e.dtype:
+
+            def refuse(i: int, rule: str) -> FormatError:
+                return e.refuse_row(int(rows[i]), rule)
+
+            matrix = storage.converted(matrix[rows], self._dtype, refuse=refuse)
+            places = np.arange(len(rows))
+        return Piece(e.tokens.take(rows), matrix, places, lambda i: {"row": int(rows[i])})
 
     def needed_again(self) -> None:
         """They can be gone through any number of times."""
 
     def tokens(self) -> Iterator[Tokens]:
         """The tokens of all rows."""
-        return (piece.tokens for piece in self._all())
+        return map(self.embeddings.tokens.take, self._portions())
 
     def reader(self) -> TokensReader:
         """What gives the tokens later. It keeps no matrix alive: a file is opened anew."""
@@ -157,6 +173,9 @@ class FileSource:
         self._anchor = _anchor(path)
 
     def _open(self, options: ReadOptions) -> tuple[Source, Reading]:
+        """Rows that are encoded at the end come as the file has them, a store's as it is."""
+        if options.dtype in storage.ENCODED:
+            options = replace(options, dtype=None)
         source, _, reading = open_reading(
             self.path, options, format=self.format, member=self.member
         )
@@ -174,13 +193,12 @@ class FileSource:
             if source.input.again:
                 source.needed_again()  # for `tokens`
             if reading.ready is not None:
-                with EmbeddingsSource(reading.ready).opened(lookups) as opened:
+                with EmbeddingsSource(reading.ready, self.options).opened(lookups) as opened:
                     yield opened
                 return
-            provenance = reading.alignment.provenance
-            yield Opened(
-                reading.dim, reading.dtype, _pieces(source, reading, "load"), None, provenance
-            )
+            dtype = storage.working_dtype(self.options.dtype or reading.dtype)
+            pieces = _pieces(source, reading, "load", dtype)
+            yield Opened(reading.dim, dtype, pieces, None, reading.alignment.provenance)
             warn_of_skipped(source.name, reading)
 
     def needed_again(self) -> None:
@@ -197,7 +215,7 @@ class FileSource:
             if reading.ready is not None:
                 yield from EmbeddingsSource(reading.ready).tokens()
                 return
-            for piece in _pieces(source, reading, "tokens"):
+            for piece in _pieces(source, reading, "tokens", reading.dtype):
                 yield piece.tokens
 
     def reader(self) -> TokensReader:
@@ -211,16 +229,17 @@ class FileSource:
         return tokens
 
 
-def _pieces(source: Source, reading: Reading, what: str) -> Iterator[Piece]:
+def _pieces(source: Source, reading: Reading, what: str, dtype: str) -> Iterator[Piece]:
     """The rows of a file as they come, without those that a store's maker filled in."""
     filled, low = reading.alignment.filled, 0
     for batch in tracked(source, reading, what):
+        matrix = storage.converted(batch.matrix, dtype)
         if filled is None:
-            yield Piece(batch.tokens, batch.matrix, np.arange(len(batch.tokens)), batch.place)
+            yield Piece(batch.tokens, matrix, np.arange(len(batch.tokens)), batch.place)
             continue
         rows = np.flatnonzero(~filled[low : low + len(batch.tokens)])
         low += len(batch.tokens)
-        yield Piece(batch.tokens.take(rows), batch.matrix, rows, _place_of(batch, rows))
+        yield Piece(batch.tokens.take(rows), matrix, rows, _place_of(batch, rows))
 
 
 def _place_of(batch: Batch, rows: npt.NDArray[np.int64]) -> Callable[[int], Place]:

@@ -10,7 +10,8 @@ from typing import IO, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from embedfreeze.embeddings import DTYPES, Alignment, Embeddings
+from embedfreeze import storage
+from embedfreeze.embeddings import Alignment, Embeddings
 from embedfreeze.files import PathLike, Source
 from embedfreeze.formats.findings import Finding, Place, values_not_finite
 from embedfreeze.threads import thread_count
@@ -31,8 +32,9 @@ class ReadOptions:
     ----------
     limit : int, optional
         Read at most this many rows from the start of the file.
-    dtype : {"float32", "float16"}, optional
-        Of the values in memory. Default: float32, and for a store what it holds.
+    dtype : {"float32", "float16", "bfloat16", "int8"}, optional
+        How the rows are stored in memory; int8 with a scale per row, in four columns more. Default:
+        float32, and for a store what it holds.
     unicode_errors : str
         "strict" refuses tokens that are not UTF-8; the others say how such tokens are shown.
     on_bad_row : {"error", "skip"}
@@ -72,7 +74,7 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         choices: dict[str, tuple[str | None, ...]] = {
-            "dtype": (None, *DTYPES),
+            "dtype": (None, *storage.DTYPES),
             "unicode_errors": (
                 "strict",
                 "replace",
@@ -94,6 +96,11 @@ class ReadOptions:
             raise ValueError(f"limit must not be negative, received {self.limit}")
 
     @property
+    def rows_dtype(self) -> str:
+        """What a reader makes of a file's values, before they are stored as `dtype` says."""
+        return storage.working_dtype(self.dtype or "float32")
+
+    @property
     def n_threads(self) -> int:
         return thread_count(self.threads)
 
@@ -111,7 +118,7 @@ class Batch:
     tokens : Tokens
         n tokens, as the file spells them.
     matrix : numpy.ndarray
-        Their values [n, dim].
+        Their rows, as stored: [n, dim], for int8 [n, dim + 4].
     position : int
         Bytes of the file on the disk that were consumed with this batch.
     place : callable
@@ -144,10 +151,6 @@ class Batch:
         return replace(self, findings=self.findings + found) if found else self
 
 
-def _new_array(rows: int, dim: int, dtype: str) -> npt.NDArray[Any]:
-    return np.empty((rows, dim), dtype)
-
-
 @dataclass(eq=False)
 class Reading:
     """An opened file of a known format, about to be read.
@@ -157,13 +160,13 @@ class Reading:
     dim : int
         Values in a row.
     dtype : str
-        Of the values in the batches.
+        How the rows in the batches are stored.
     rows : int or None
         Rows in the file (or up to the limit), where that is known before reading; never too few.
     batches : iterator of Batch
         Reads the file.
     allocate : callable
-        Gives the array [rows, dim] that the next batch is read into.
+        Gives the array for so many rows of dim values that the next batch is read into.
     ready : Embeddings, optional
         The whole table, where the file can be mapped as it is.
     notes : list of str
@@ -182,7 +185,7 @@ class Reading:
     dtype: str
     rows: int | None
     batches: Iterator[Batch] = field(default_factory=lambda: iter(()))
-    allocate: Callable[[int, int, str], npt.NDArray[Any]] = _new_array
+    allocate: Callable[[int, int, str], npt.NDArray[Any]] = storage.empty
     ready: Embeddings | None = None
     notes: list[str] = field(default_factory=list)
     skipped: int = 0
@@ -224,7 +227,7 @@ class Rows:
     dim : int
         Values in a row.
     dtype : str
-        Of the values.
+        How they are stored.
     expected : int or None
         Number of rows, where it is known before they come; never too few.
     batches : iterable of Batch

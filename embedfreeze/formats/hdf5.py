@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from embedfreeze import storage
 from embedfreeze.errors import FileError, FormatError
 from embedfreeze.files import PatientFile, Source, name_of
 from embedfreeze.formats.base import Batch, Format, Place, Reading, ReadOptions, Rows
@@ -119,7 +120,7 @@ def read(source: Source, options: ReadOptions) -> Reading:
         found = datasets(source, file)
         matrix = chosen_matrix(source, found, file)
         dim, rows = int(matrix.shape[1]), options.limited(len(matrix))
-        reading = Reading(dim, options.dtype or "float32", rows)
+        reading = Reading(dim, options.rows_dtype, rows)
         tokens = _tokens(source, found, matrix, options, reading)
     reading.notes.append(f"dataset {matrix.name} of {matrix.dtype}")
     reading.batches = _batches(source, options, reading, matrix, tokens)
@@ -175,11 +176,12 @@ def write(rows: Rows, file: IO[bytes]) -> None:
 
     string = h5py.string_dtype("utf-8")
     with PatientFile(file) as patient, h5py.File(patient, "w", libver="earliest") as out:
-        chunk = max(1, CHUNK_BYTES // (np.dtype(rows.dtype).itemsize * rows.dim))
+        dtype = storage.working_dtype(rows.dtype)  # HDF5 has no bfloat16, and int8 no scales
+        chunk = max(1, CHUNK_BYTES // (np.dtype(dtype).itemsize * rows.dim))
         vectors = out.create_dataset(
             "embedding",
             (0, rows.dim),
-            rows.dtype,
+            dtype,
             maxshape=(None, rows.dim),
             chunks=(chunk, rows.dim),
         )
@@ -192,7 +194,8 @@ def write(rows: Rows, file: IO[bytes]) -> None:
             last = n + len(batch.tokens)
             vectors.resize(last, axis=0)
             tokens.resize(last, axis=0)
-            vectors[n:last] = batch.matrix
+            encoded = rows.dtype in storage.ENCODED
+            vectors[n:last] = storage.decode(batch.matrix) if encoded else batch.matrix
             spelled = [batch.tokens.bytes_at(i) for i in range(last - n)]
             tokens[n:last] = np.array(spelled, dtype=object)
             patient.check()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from embedfreeze import storage
 from embedfreeze.coverage import MISSING
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.files import PathLike, PathOrFile
@@ -45,7 +46,7 @@ class Inspection:
         """Bytes of the whole matrix in memory."""
         if self.rows is None:
             return None
-        return self.rows * self.dim * np.dtype(self.dtype).itemsize
+        return self.rows * storage.row_bytes(self.dtype, self.dim)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""

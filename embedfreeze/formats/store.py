@@ -1,10 +1,10 @@
 """The store: a plain safetensors file whose matrix maps straight into memory.
 
 Tensors, in this order, without holes: ``token_offsets`` int64 [n + 1]; ``token_index`` int32, an
-open-addressing hash table; ``block_digests`` uint8 [blocks, 32]; ``vectors`` [n, dim], which begin
-at a multiple of 4096 in the file; ``token_bytes`` uint8. The header is padded with spaces to that
-end. README.md gives every byte. Source: https://github.com/huggingface/safetensors, "Format".
-storewriter.py writes it.
+open-addressing hash table; ``block_digests`` uint8 [blocks, 32]; ``vectors`` [n, dim], of
+int8 [n, dim + 4] with the scale of each row, which begin at a multiple of 4096 in the file;
+``token_bytes`` uint8. The header is padded with spaces to that end. README.md gives every byte.
+Source: https://github.com/huggingface/safetensors, "Format". storewriter.py writes it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from embedfreeze import storage
 from embedfreeze.coveragerecord import CoverageRecord
 from embedfreeze.embeddings import Alignment, Embeddings
 from embedfreeze.errors import FormatError, FrozenBytesChanged
@@ -182,14 +183,15 @@ def _coverage_record(layout: StoreLayout, buffer: Any, notes: dict[str, Any]) ->
 def read(source: Source, options: ReadOptions) -> Reading:
     """Read a store: mapped as it is, or in batches."""
     embeddings = open_store(source, options)
-    stored = str(embeddings.matrix.dtype)
+    stored = embeddings.dtype
+    kept = options.dtype in (None, stored)
     rows = options.limited(len(embeddings))
-    reading = Reading(embeddings.dim, options.dtype or stored, rows)
+    reading = Reading(embeddings.dim, stored if kept else options.rows_dtype, rows)
     reading.batches = _batches(source, embeddings, reading, rows)
     reading.alignment = embeddings.alignment
     if steps := embeddings.provenance.get("steps"):
         reading.notes.append(f"its rows were transformed: {', '.join(steps)}")
-    if options.limit is None and reading.dtype == stored:
+    if options.limit is None and kept:
         reading.ready = embeddings
     return reading
 
@@ -200,14 +202,16 @@ def _batches(
     offsets, size = embeddings.tokens.offsets, len(embeddings.tokens.blob)
     if offsets[0] or offsets[-1] != size or (offsets[:-1] > offsets[1:]).any():
         raise damaged(source, f"token_offsets must rise from 0 to {size}")
-    step = max(1, BATCH_BYTES // max(1, embeddings.matrix.itemsize * embeddings.dim))
+    step = max(1, BATCH_BYTES // max(1, 4 * embeddings.dim))
     for low, high in spans(0, rows, step):
         tokens = embeddings.tokens.part(low, high)
 
         def place(row: int, first: int = low) -> Place:
             return {"row": first + row}
 
-        matrix = embeddings.matrix[low:high].astype(reading.dtype, copy=False)
+        matrix = embeddings.matrix[low:high]
+        if reading.dtype != embeddings.dtype:
+            matrix = storage.decode(matrix).astype(reading.dtype, copy=False)
         position = source.size * high // rows
         yield Batch(tokens, matrix, position, place).checked(source.name)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from embedfreeze import storage
 from embedfreeze.errors import FormatError
 from embedfreeze.files import Source
 from embedfreeze.formats.storewriter import (
@@ -29,7 +30,7 @@ from embedfreeze.tokens import HASH_NAME
 __all__ = ["StoreLayout", "check_rest", "damaged", "read_layout", "sniff"]
 
 LONGEST_HEADER = 100_000_000  # the limit of the safetensors library
-WIDTHS = {"I64": 8, "I32": 4, "I8": 1, "U8": 1, "F32": 4, "F16": 2}
+WIDTHS = {"I64": 8, "I32": 4, "I8": 1, "U8": 1, "F32": 4, "F16": 2, "BF16": 2}
 ALIGNMENT_TENSORS = {
     "token_counts": "I64",
     "spelling_offsets": "I64",
@@ -83,8 +84,8 @@ class StoreLayout:
         return self.vectors.shape[0], self.vectors.shape[1]
 
     @property
-    def dtype(self) -> str:
-        return DTYPES[self.vectors.dtype]
+    def dtype(self) -> np.dtype[Any]:
+        return storage.numpy_dtype(DTYPES[self.vectors.dtype])
 
 
 def damaged(source: Source, rule: str) -> FormatError:
@@ -255,7 +256,17 @@ def check_rest(source: Source, buffer: Any, layout: StoreLayout) -> None:
 def _check_shapes(source: Source, layout: StoreLayout) -> None:
     vectors = layout.vectors
     if len(vectors.shape) != 2 or vectors.dtype not in DTYPES or vectors.start % PAGE:
-        raise damaged(source, f"vectors must be floats [n, dim] at a multiple of {PAGE}")
+        raise damaged(
+            source,
+            f"vectors must be floats [n, dim], or int8 [n, dim + {storage.SCALE_BYTES}], at a "
+            f"multiple of {PAGE}",
+        )
+    if vectors.dtype == "I8" and vectors.shape[1] <= storage.SCALE_BYTES:
+        raise damaged(
+            source,
+            f"rows of int8 must be values and {storage.SCALE_BYTES} bytes of a scale, received "
+            f"vectors {list(vectors.shape)}",
+        )
     n, slots = vectors.shape[0], layout.index.shape
     blocks = -(-(vectors.stop - vectors.start) // BLOCK_BYTES)
     expected = [("I64", (n + 1,)), ("U8", (blocks, 32)), ("U8", (math.prod(layout.blob.shape),))]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["coverage_notes", "provenance_notes", "vocabulary_notes"]
+__all__ = ["check_settings", "coverage_notes", "provenance_notes", "vocabulary_notes"]
 
 Check = Callable[[Any], bool]
 
@@ -53,6 +53,7 @@ PROVENANCE = {
     "transforms": _is_object,
     "steps": _list_of(_is_text),
     "extended": _list_of(_is_object),
+    "storage": _list_of(_is_text),
 }
 COVERAGE = {
     "match": _list_of(_is_text),
@@ -103,11 +104,16 @@ def vocabulary_notes(text: str) -> dict[str, Any]:
         It is no JSON, or not that of settings.
     """
     settings: dict[str, Any] = json.loads(text)
+    check_settings(settings)
+    del settings["padding_id"], settings["unknown_id"]
+    return settings
+
+
+def check_settings(settings: Any) -> None:
+    """`ValueError` if they are not those of a vocabulary."""
     _hold(settings, VOCABULARY, "the vocabulary")
     _hold(settings, BUCKETS, "the vocabulary", optional=True)
     _hold(settings["splitter"] or {}, SPLITTER, "the splitter", optional=True)
-    del settings["padding_id"], settings["unknown_id"]
-    return settings
 
 
 def coverage_notes(text: str) -> dict[str, Any] | None:

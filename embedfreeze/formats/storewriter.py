@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from embedfreeze import storage
 from embedfreeze.embeddings import Alignment
 from embedfreeze.errors import FormatError
 from embedfreeze.files import move_body
@@ -38,7 +39,7 @@ METADATA = "__metadata__"
 REST_DIGEST = "rest_digest"
 PAGE = 4096
 HEADER_RESERVE = 4096
-DTYPES = {"F32": "float32", "F16": "float16"}
+DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8"}
 DTYPE_CODES = {name: code for code, name in DTYPES.items()}
 
 
@@ -84,7 +85,7 @@ def _page_up(size: int) -> int:
 def _reserve(rows: Rows) -> int:
     """Where the matrix starts if as many rows come as are expected."""
     n = rows.expected or 0
-    blocks = -(-n * rows.dim * np.dtype(rows.dtype).itemsize // BLOCK_BYTES)
+    blocks = -(-n * storage.row_bytes(rows.dtype, rows.dim) // BLOCK_BYTES)
     metadata = len(json.dumps(_metadata(rows, "0" * 64)))
     more = sum(array.nbytes for _, _, array in _alignment_parts(rows.alignment))
     tokens = 8 * (n + 1) + 4 * slot_count(max(n, 1024))
@@ -146,9 +147,10 @@ def write(rows: Rows, file: IO[bytes]) -> None:
     start = _reserve(rows)
     file.seek(start)
     index = TokensBuilder(rows.expected or 0) if rows.index is None else rows.index
+    dtype = storage.numpy_dtype(rows.dtype).newbyteorder("<")
     hasher, n = _BlockHasher(), 0
     for batch in rows.batches:
-        matrix = np.ascontiguousarray(batch.matrix, dtype=np.dtype(rows.dtype).newbyteorder("<"))
+        matrix = np.ascontiguousarray(batch.matrix, dtype=dtype)
         data = memoryview(matrix.reshape(-1).view(np.uint8))
         hasher.update(data)
         file.write(data)
@@ -164,7 +166,8 @@ def write(rows: Rows, file: IO[bytes]) -> None:
         ("block_digests", "U8", digests),
         *_alignment_parts(rows.alignment),
     ]
-    _write_head(rows, file, start, parts, (n, rows.dim), tokens.blob)
+    shape = storage.shape_of(n, rows.dim, rows.dtype)
+    _write_head(rows, file, start, parts, shape, tokens.blob)
 
 
 def _alignment_parts(alignment: Alignment) -> list[Part]:
@@ -205,7 +208,7 @@ def _write_head(
     for name, code, array in parts:
         header[name] = _entry(code, array.shape, end, end + array.nbytes)
         end += array.nbytes
-    nbytes = shape[0] * shape[1] * np.dtype(rows.dtype).itemsize
+    nbytes = shape[0] * storage.row_bytes(rows.dtype, rows.dim)
     header["vectors"] = _entry(DTYPE_CODES[rows.dtype], shape, end, end + nbytes)
     header["token_bytes"] = _entry("U8", (len(blob),), end + nbytes, end + nbytes + len(blob))
     pieces = [_bytes_of(array) for _, _, array in parts]

@@ -290,7 +290,7 @@ def _without_blank_end(window: _Window, starts: Int64) -> Int64:
 def read_text(source: Source, options: ReadOptions, layout: TextLayout) -> Reading:
     """Read rows of text as `layout` describes them."""
     reader = _TextReader(source, options, layout)
-    reading = Reading(layout.dim, options.dtype or "float32", None)
+    reading = Reading(layout.dim, options.rows_dtype, None)
     if options.wanted is not None:
         reading.batches = reader.wanted_batches(reading)
         return reading

@@ -7,7 +7,7 @@ from typing import IO
 
 import numpy as np
 
-from embedfreeze import _kernel
+from embedfreeze import _kernel, storage
 from embedfreeze.errors import FormatError
 from embedfreeze.files import HEAD_BYTES
 from embedfreeze.formats.base import Rows
@@ -31,7 +31,7 @@ def write_rows(rows: Rows, file: IO[bytes]) -> int:
     """
     count = 0
     for batch in rows.batches:
-        values = np.ascontiguousarray(batch.matrix, dtype=np.float32)
+        values = storage.decode(batch.matrix)
         _refuse_line_feeds(batch.tokens, count)
         step = max(1, PIECE_BYTES // (17 * rows.dim))
         for low, high in spans(0, len(batch.tokens), step):

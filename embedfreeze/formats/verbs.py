@@ -8,14 +8,15 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
+from embedfreeze import storage
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import FileError, FormatError
 from embedfreeze.files import PathLike, PathOrFile, Source, atomic_output, name_of, open_source
 from embedfreeze.formats.base import Batch, Format, Reading, ReadOptions, Rows
 from embedfreeze.formats.duplicates import Duplicates, without_rows
+from embedfreeze.formats.encoding import encoded
 from embedfreeze.formats.glove import GLOVE
 from embedfreeze.formats.hdf5 import HDF5
 from embedfreeze.formats.progress import tracked
@@ -76,6 +77,8 @@ def open_reading(
                 path=source.name,
             )
         reading = found.read(source, options)
+        if options.dtype not in (None, reading.dtype):
+            reading = encoded(source, reading, options.dtype, options.n_threads)
         reading.batches = source.watched(reading.batches)
         source.resources.callback(reading.close)
         failed.pop_all()
@@ -89,7 +92,7 @@ class _Collector:
         self._dim, self._dtype = reading.dim, reading.dtype
         self._whole = None
         if reading.rows is not None:
-            self._whole = np.empty((reading.rows, reading.dim), reading.dtype)
+            self._whole = storage.empty(reading.rows, reading.dim, reading.dtype)
         self._parts: list[npt.NDArray[Any]] = []
         self._duplicates = Duplicates(path, options, reading.rows)
         self._given = self._used = 0
@@ -97,7 +100,7 @@ class _Collector:
 
     def allocate(self, rows: int, dim: int, dtype: str) -> npt.NDArray[Any]:
         if self._whole is None:
-            return np.empty((rows, dim), dtype)
+            return storage.empty(rows, dim, dtype)
         self._given += rows
         return self._whole[self._given - rows : self._given]
 
@@ -121,7 +124,7 @@ class _Collector:
         return Embeddings(tokens, without_rows(matrix, dropped), path)
 
     def _join(self) -> npt.NDArray[Any]:
-        matrix, low = np.empty((self._used, self._dim), self._dtype), 0
+        matrix, low = storage.empty(self._used, self._dim, self._dtype), 0
         while self._parts:  # each part is freed when it is copied
             part = self._parts.pop(0)
             matrix[low : low + len(part)] = part
@@ -151,7 +154,7 @@ def read(
     Returns
     -------
     Embeddings
-        Float32 [n, dim] unless asked otherwise. A store is mapped, not copied.
+        Float32 [n, dim] unless asked otherwise with ``dtype``. A store is mapped, not copied.
 
     Raises
     ------
@@ -263,7 +266,7 @@ def write(
         raise FormatError("a file must have rows, received none to write", path=name_of(path))
     rows = Rows(
         embeddings.dim,
-        str(embeddings.matrix.dtype),
+        embeddings.dtype,
         len(embeddings),
         _parts(embeddings),
         None if embeddings.path is None else os.path.basename(embeddings.path),
@@ -274,7 +277,7 @@ def write(
 
 
 def _parts(embeddings: Embeddings) -> Iterator[Batch]:
-    step = max(1, WRITE_BATCH_BYTES // max(1, embeddings.matrix.itemsize * embeddings.dim))
+    step = max(1, WRITE_BATCH_BYTES // max(1, 4 * embeddings.dim))
     for low, high in spans(0, len(embeddings), step):
         tokens = embeddings.tokens.part(low, high)
         yield Batch(tokens, embeddings.matrix[low:high], high, lambda row: {"row": row})

@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from embedfreeze import _kernel
+from embedfreeze import _kernel, storage
 from embedfreeze.errors import FormatError
 from embedfreeze.files import Source, release_pages
 from embedfreeze.formats.base import (
@@ -238,7 +238,7 @@ def read(source: Source, options: ReadOptions) -> Reading:
         if holds < reader.limit:  # before anything is allocated for what a header claims
             walk = reader.walk_mapped(source.buffer, start)
             reader.check_end(walk.walked, walk.end, source.size - walk.end)
-    reading = Reading(dim, options.dtype or "float32", reader.limit)
+    reading = Reading(dim, options.rows_dtype, reader.limit)
     reading.notes.append(f"the header says {rows} rows of {dim} values")
     reading.batches = reader.batches(reading, reader.walks(start))
     if source.buffer is None:
@@ -249,7 +249,7 @@ def read(source: Source, options: ReadOptions) -> Reading:
 def _write_records(rows: Rows, file: IO[bytes]) -> int:
     count = 0
     for batch in rows.batches:
-        values = np.ascontiguousarray(batch.matrix, dtype="<f4")
+        values = storage.decode(batch.matrix)
         offsets, n = batch.tokens.offsets, len(batch.tokens)
         _refuse_unreadable(batch.tokens, count)
         records = bytearray(int(offsets[-1] - offsets[0]) + n * (4 * rows.dim + 2))

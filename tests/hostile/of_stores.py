@@ -14,14 +14,17 @@ from of_text import KINGS, VALUES
 from samples import put
 
 import embedfreeze as ef
+from embedfreeze import storage
 from embedfreeze.errors import FrozenBytesChanged
 
 MATRIX = np.array(VALUES, np.float32)
+BFLOAT16 = storage.converted(MATRIX, "bfloat16")
+INT8 = storage.converted(MATRIX, "int8")
 
 
-def healthy(folder: Path) -> bytes:
+def healthy(folder: Path, matrix: np.ndarray = MATRIX) -> bytes:
     path = folder / "healthy.safetensors"
-    ef.write(ef.Embeddings([token.decode() for token in KINGS], MATRIX), path)
+    ef.write(ef.Embeddings([token.decode() for token in KINGS], matrix), path)
     data = path.read_bytes()
     path.unlink()
     return data
@@ -33,11 +36,11 @@ def parts(data: bytes) -> tuple[int, dict[str, Any]]:
     return 8 + length, json.loads(data[8 : 8 + length])
 
 
-def with_header(change: Callable[[dict[str, Any]], object]) -> Make:
+def with_header(change: Callable[[dict[str, Any]], object], matrix: np.ndarray = MATRIX) -> Make:
     """A store whose header is changed, and stays as long as it was."""
 
     def make(folder: Path) -> Path:
-        data = healthy(folder)
+        data = healthy(folder, matrix)
         base, header = parts(data)
         change(header)
         text = json.dumps(header).encode().ljust(base - 8)
@@ -246,7 +249,7 @@ STORES = [
     ),
     Entry(
         "a dtype that stores do not have",
-        with_header(entry_of("vectors", dtype="BF16")),
+        with_header(entry_of("vectors", dtype="F64")),
         Refused(
             "{path}: the header must describe the tensor vectors: the file is damaged or "
             "no store of this library, get it or make it again"
@@ -450,5 +453,56 @@ STORES = [
             "{path}: the provenance cannot be read (steps of the provenance cannot be "
             "'l2'): the file is damaged or no store of this library, get it or make it again"
         ),
+    ),
+    Entry(
+        "bfloat16 in the bytes of float32",
+        with_header(entry_of("vectors", dtype="BF16")),
+        Refused(
+            "{path}: the tensor vectors [3, 2] does not fit its bytes in the file: the "
+            "file is damaged or no store of this library, get it or make it again"
+        ),
+    ),
+    Entry(
+        "bfloat16 behind the start of a page",
+        with_header(lambda h: shift(h, "vectors", 2), BFLOAT16),
+        Refused(
+            "{path}: vectors must be floats [n, dim], or int8 [n, dim + 4], at a multiple of "
+            "4096: the file is damaged or no store of this library, get it or make it again"
+        ),
+    ),
+    Entry(
+        "rows of int8 that are a scale alone",
+        with_header(entry_of("vectors", dtype="I8", shape=[3, 4]), MATRIX[:, :1].copy()),
+        Refused(
+            "{path}: rows of int8 must be values and 4 bytes of a scale, received vectors "
+            "[3, 4]: the file is damaged or no store of this library, get it or make it again"
+        ),
+    ),
+    Entry(
+        "rows of int8 that are shorter than a scale",
+        with_header(entry_of("vectors", shape=[6, 3]), INT8),
+        Refused(
+            "{path}: rows of int8 must be values and 4 bytes of a scale, received vectors "
+            "[6, 3]: the file is damaged or no store of this library, get it or make it again"
+        ),
+    ),
+    Entry(
+        "rows of int8 of another number",
+        with_header(entry_of("vectors", shape=[2, 9]), INT8),
+        Refused(
+            "{path}: the tensors of 2 rows must be [('I64', (3,)), ('U8', (1, 32)), ('U8', "
+            "(12,))], received [('I64', (4,)), ('U8', (1, 32)), ('U8', (12,))]: the file is "
+            "damaged or no store of this library, get it or make it again"
+        ),
+    ),
+    Entry(
+        "float32 that is called int8, sealed and verified",
+        with_header(entry_of("vectors", dtype="I8", shape=[3, 8])),
+        Refused(
+            "{path}: what lies beside the matrix must have the recorded digest {...}, "
+            "received {...}: the file is damaged or no store of this library, get it or "
+            "make it again"
+        ),
+        only=lambda path, _: ef.read(path, seal="copy"),
     ),
 ]
