@@ -8,14 +8,17 @@ from typing import Any, Literal, get_args
 from embedfreeze.backend import keras
 from embedfreeze.errors import FrozenBytesChanged, FrozenError
 from embedfreeze.frozen import FrozenVariable, frozen_variables
+from embedfreeze.proof import FreezeProof, TableProof
 
 __all__ = [
     "Check",
     "CheckedFunction",
+    "StepCounter",
     "Steps",
     "check_frozen",
     "checked_mode",
     "need_frozen_variables",
+    "proof_of",
     "step_range",
     "steps_done",
 ]
@@ -61,9 +64,50 @@ def step_range(first: int, last: int) -> Steps:
     return last if first == last else (first, last)
 
 
+class StepCounter:
+    """Counts the training steps that were checked.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Its optimizer tells how many steps an execution made.
+    checked : int
+        To begin with.
+
+    Attributes
+    ----------
+    checked : int
+        Steps whose execution ended and was checked.
+    """
+
+    def __init__(self, model: keras.Model, checked: int = 0) -> None:
+        self.checked = checked
+        self._model = model
+        self._before: int | None = None
+
+    def begin(self) -> None:
+        """Before an execution."""
+        several = self._model.steps_per_execution > 1
+        self._before = steps_done(self._model.optimizer) if several else None
+
+    def made(self) -> int:
+        """The steps of the execution that just ended: the last one of an epoch may make fewer.
+
+        A model with a step of its own may have no optimizer that counts; it is taken at its word.
+        """
+        if self._before is None:
+            return 1
+        return steps_done(self._model.optimizer) - self._before or self._model.steps_per_execution
+
+    def end(self) -> None:
+        """After an execution that was checked."""
+        self.checked += self.made()
+
+
 def steps_done(optimizer: Any) -> int:
     """How many steps an optimizer has made since it was created, over all fits and loads."""
-    return int(keras.ops.convert_to_numpy(optimizer.iterations))
+    iterations = getattr(optimizer, "iterations", 0)
+    return int(keras.ops.convert_to_numpy(iterations))
 
 
 def check_frozen(
@@ -108,30 +152,48 @@ def _located(
 
 
 class CheckedFunction:
-    """The function that Keras calls for each execution of training steps, with a check after it.
+    """A function that Keras calls for each execution of steps, with a check after it.
 
     Parameters
     ----------
     function : callable
-        What `make_train_function` made: one or, under `steps_per_execution`, several steps.
+        What Keras made: one or, under `steps_per_execution`, several steps of training,
+        evaluation or prediction.
     model : keras.Model
         With a `check` attribute, looked up each time.
+    counter : StepCounter, optional
+        Of training steps.
     """
 
-    def __init__(self, function: Callable[[Any], Any], model: Any) -> None:
+    def __init__(self, function: Any, model: Any, counter: StepCounter | None = None) -> None:
         self.function = function
         self.model = model
+        self.counter = counter
         self.variables = frozen_variables(model)
 
-    def __call__(self, iterator: Any) -> Any:
-        # One step is numbered afterwards, if at all. Of several only the range can be known, and
-        # the last execution of an epoch may make fewer.
-        several = self.model.steps_per_execution > 1
-        before = steps_done(self.model.optimizer) if several else None
-        logs = self.function(iterator)
-        check_frozen(self.variables, self.model.check, lambda: self._steps(before))
-        return logs
+    def __call__(self, data: Any) -> Any:
+        counter = self.counter
+        if counter is None:
+            result = self.function(data)
+            check_frozen(self.variables, self.model.check)
+            return result
+        counter.begin()
+        result = self.function(data)
+        check_frozen(self.variables, self.model.check, lambda: self._steps(counter.made()))
+        if self.model.check != "off":
+            counter.end()
+        return result
 
-    def _steps(self, before: int | None) -> Steps:
+    def _steps(self, made: int) -> Steps:
         done = steps_done(self.model.optimizer)
-        return done if before is None else step_range(before + 1, done)
+        return step_range(done + 1 - made, done)
+
+
+def proof_of(name: str, variables: Sequence[Owned], deep: bool, steps: int = 0) -> FreezeProof:
+    """What was found of variables that were just checked."""
+    tables = []
+    for layer, variable in variables:
+        table, how = variable.tf_variable.table, "deep" if deep else variable.how
+        address = None if variable.how == "device" else variable.sealed.address
+        tables.append(TableProof.of(layer and layer.name, table, how, address))
+    return FreezeProof(name, tuple(tables), steps)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLOCK_BYTES",
+    "SEALS",
+    "FileIdentity",
     "SealedBytes",
     "SealedMatrix",
     "SealedMatrixBuilder",
@@ -43,9 +45,12 @@ BLOCK_BYTES = 1 << 20
 ALIGNMENT = 64  # TensorFlow aborts the process on memory aligned to less
 Guarantee = Literal["sealed", "watched"]
 _COPY_BYTES = 16 << 20
-_SEALS = 0
-if hasattr(fcntl, "F_ADD_SEALS"):
-    _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+_CLOSED = (
+    "the descriptor that tells of the seals, or of the file, was closed by other code: close only "
+    "what you opened, and load the table again"
+)
+SEALS = ("F_SEAL_WRITE", "F_SEAL_SHRINK", "F_SEAL_GROW", "F_SEAL_SEAL")
+_SEALS = sum(getattr(fcntl, name, 0) for name in SEALS)
 
 
 def sha256(data: bytes | memoryview = b"") -> _Hash:
@@ -106,6 +111,8 @@ class SealedMatrix:
         The file a watched matrix is mapped from, or the file a sealed copy was made of.
     offset : int
         Where the matrix starts in that file.
+    identity : FileIdentity
+        Of the file behind the memory, as it was when its bytes were last known to be right.
     """
 
     def __init__(
@@ -130,9 +137,10 @@ class SealedMatrix:
             offset = 0
         self._mapping = mmap.mmap(fd, max(nbytes, 1), access=mmap.ACCESS_READ, offset=offset)
         self.array = np.frombuffer(self._mapping, dtype, shape[0] * shape[1]).reshape(shape)
-        self._identity = FileIdentity.of(fd)
+        self.identity = FileIdentity.of(fd)
         if blocks is not None:
-            self.__dict__["block_digests"] = blocks
+            # A copy: who rewrites a watched file as a whole rewrites the digests in it, too.
+            self.__dict__["block_digests"] = np.array(blocks)
 
     @classmethod
     def map_file(
@@ -202,13 +210,20 @@ class SealedMatrix:
         Raises
         ------
         FrozenBytesChanged
-            The seals are gone, or the watched file was edited.
+            The seals are gone, or the watched file was edited, or the descriptor that tells of
+            them was closed.
         """
+        try:
+            identity = FileIdentity.of(self._fd)
+        except OSError as error:
+            raise FrozenBytesChanged(_CLOSED) from error
+        if (identity.device, identity.inode) != (self.identity.device, self.identity.inode):
+            raise FrozenBytesChanged(_CLOSED)
         if self.guarantee == "sealed":
             if fcntl.fcntl(self._fd, fcntl.F_GET_SEALS) & _SEALS != _SEALS:
                 raise FrozenBytesChanged("the seals of the matrix are not in place")
-        elif FileIdentity.of(self._fd) != self._identity:
-            self._explain_new_identity()
+        elif identity != self.identity:
+            self._explain_new_identity(identity)
 
     def verify(self, deep: bool = False) -> None:
         """`check`, and with `deep` also compare all bytes, by digest.
@@ -225,15 +240,14 @@ class SealedMatrix:
             self._compare_with_memfd()
         self._compare_blocks(block_digests(self.array))
 
-    def _explain_new_identity(self) -> None:
+    def _explain_new_identity(self, identity: FileIdentity) -> None:
         """A file was touched: an error if its bytes changed, else its new identity is watched."""
-        identity = FileIdentity.of(self._fd)
         if identity.size < self.offset + self.array.nbytes:
             raise FrozenBytesChanged(
                 f"{self.path or 'the file'} was cut to {identity.size} bytes while in use"
             )
         self._compare_blocks(block_digests(self.array))
-        self._identity = identity
+        self.identity = identity
 
     def _compare_with_memfd(self) -> None:
         """The memfd holds what was sealed, whatever is mapped at our address now."""

@@ -2,49 +2,71 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from embedfreeze.backend import keras, tf
 from embedfreeze.checks import (
     Check,
     Owned,
+    StepCounter,
     Steps,
     check_frozen,
     checked_mode,
     need_frozen_variables,
+    proof_of,
     step_range,
     steps_done,
 )
 from embedfreeze.errors import FrozenError
-from embedfreeze.locked import unwrapped
+from embedfreeze.proof import FreezeProof
+from embedfreeze.refusals import unwrapped
+from embedfreeze.savedmodels import verify_saved
 
 __all__ = ["FreezeGuard", "train_step", "verify"]
 
 
-def verify(model: keras.layers.Layer, deep: bool = False) -> None:
-    """Check every frozen variable of a model or layer, through any nesting.
+def verify(
+    model: keras.layers.Layer | str | os.PathLike[str], deep: bool = False, **options: Any
+) -> FreezeProof:
+    """Check every frozen variable of a model or layer, or a saved model against its tables.
 
     Parameters
     ----------
-    model : keras.Model or keras.layers.Layer
-        Holds at least one `FrozenEmbedding` or `FrozenVariable`.
+    model : keras.Model, keras.layers.Layer, FrozenVariable or path
+        Holds at least one frozen variable, through any nesting. Of a saved model (a ``.keras`` or
+        ``.weights.h5`` file, or the folder of a SavedModel) every byte of the tables is hashed.
     deep : bool
         Also hash all bytes. Without it the check takes microseconds whatever the size.
+    **options
+        For a saved model, where its tables are: ``table``, ``search``, as for `load_model`.
+
+    Returns
+    -------
+    FreezeProof
+        What was found, to print or to keep.
 
     Raises
     ------
     FrozenBytesChanged
         A frozen byte changed; with the layer, and the row and token or the block.
     FrozenError
-        The model holds no frozen variable.
+        The model holds no frozen variable; a function traced since the last check would write to
+        one; or a saved model's table is another one, or not found.
+    FileError
+        The file is no saved model.
     """
-    check_frozen(need_frozen_variables(model), "deep" if deep else "address")
+    if isinstance(model, str | os.PathLike):
+        return verify_saved(model, **options)
+    variables = need_frozen_variables(model)
+    check_frozen(variables, "deep" if deep else "address")
+    return proof_of(model.name, variables, deep, getattr(model, "steps_checked", 0))
 
 
 class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]
     """Checks the frozen variables of any Keras model after every execution in `fit`.
 
-    Models of `build_model` are checked without it.
+    In `evaluate` and `predict` too. Models of `build_model` are checked without it.
 
     Parameters
     ----------
@@ -58,7 +80,7 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]
         all fits that this guard sees; under `steps_per_execution` it is a range of steps. Changes
         between fits are found when the next one begins, without a step.
     FrozenError
-        From `fit`: the model holds no frozen variable.
+        From `fit`: the model holds no frozen variable, or a traced function would write to one.
 
     Examples
     --------
@@ -69,29 +91,66 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self._check = checked_mode(check)
         self._variables: list[Owned] = []
-        self._steps_before = 0  # in earlier epochs and fits
-        self._first = self._last = 0  # of the execution, within its epoch
+        self._steps: StepCounter | None = None
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def proof(self) -> FreezeProof:
+        """Of the model, checked now, over all steps that this guard has checked.
+
+        Raises
+        ------
+        FrozenBytesChanged
+            A frozen byte changed.
+        FrozenError
+            The guard watches nothing: it was not used in a `fit` yet, or has ``check="off"``.
+        """
+        if not self._variables:
+            raise FrozenError(
+                "a proof speaks of what was checked, received a guard that checked nothing: give "
+                "it to fit as a callback, with check='address' or 'deep'"
+            )
+        check_frozen(self._variables, self._check)
+        return proof_of(self.model.name, self._variables, self._check == "deep", self._checked)
+
+    @property
+    def _checked(self) -> int:
+        return 0 if self._steps is None else self._steps.checked
+
+    def _begin(self) -> None:
         if self._check != "off":
             self._variables = need_frozen_variables(self.model)
         check_frozen(self._variables, self._check)
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._begin()
+        self._steps = StepCounter(self.model, self._checked)
+
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self._first = batch + 1
+        if self._steps is not None:
+            self._steps.begin()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        last = self._first - 1 + self.model.steps_per_execution
-        # The last execution of an epoch may make fewer steps.
-        self._last = min(last, self.params.get("steps") or last)
-        check_frozen(self._variables, self._check, self._executed)
+        if self._steps is not None:
+            check_frozen(self._variables, self._check, self._executed)
+            self._steps.end()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._steps_before += self._last
-        check_frozen(self._variables, self._check, lambda: self._steps_before)
+        check_frozen(self._variables, self._check, lambda: self._checked)
 
     def _executed(self) -> Steps:
-        return step_range(self._steps_before + self._first, self._steps_before + self._last)
+        made = 1 if self._steps is None else self._steps.made()
+        return step_range(self._checked + 1, self._checked + made)
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self._begin()
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        check_frozen(self._variables, self._check)
+
+    def on_predict_begin(self, logs: Any = None) -> None:
+        self._begin()
+
+    def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
+        check_frozen(self._variables, self._check)
 
 
 def train_step(

@@ -556,7 +556,7 @@ def test_touch_and_edits_beside_the_matrix_are_no_change(table: Table) -> None:
     watched = table.map()
     os.utime(table.path)
     watched.check()
-    assert watched._identity.mtime_ns == os.stat(table.path).st_mtime_ns  # hashed once, not again
+    assert watched.identity.mtime_ns == os.stat(table.path).st_mtime_ns  # hashed once, not again
     table.edit(-3, b"abc")
     table.edit(table.matrix.nbytes, b"TOKENS and more")
     time.sleep(TICK)

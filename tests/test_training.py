@@ -118,8 +118,9 @@ def test_fit_names_the_step(step: int, jit: bool) -> None:
     assert int(model.optimizer.iterations.numpy()) == step
 
 
-def test_a_write_inside_the_graph_is_found() -> None:
-    """A loss that writes the table in the fourth step."""
+@pytest.mark.parametrize("step", [1, 4])
+def test_a_write_inside_the_graph_is_found(step: int) -> None:
+    """A loss that writes the table: in the first step it has, before later ones it would."""
     model = built()
     (_, variable), *_ = frozen_variables(model)
 
@@ -129,13 +130,17 @@ def test_a_write_inside_the_graph_is_found() -> None:
             tf.raw_ops.AssignVariableOp(resource=handle, value=tf.constant(VALUES + 1))
             return 0
 
-        tf.cond(model.optimizer.iterations.value == 3, write, lambda: 0)
+        tf.cond(model.optimizer.iterations.value == step - 1, write, lambda: 0)
         return tf.reduce_mean((y - predicted) ** 2)
 
     model.compile("sgd", loss)
+    if step > 1:
+        with pytest.raises(FrozenError, match="found before it changed anything"):
+            fit(model)
+        return
     with pytest.raises(FrozenBytesChanged) as caught:
         fit(model)
-    assert (caught.value.step, caught.value.row) == (4, 0)
+    assert (caught.value.step, caught.value.row) == (1, 0)
 
 
 def steps_by_hand(model: keras.Model, spoiled: int, step: Callable[..., object]) -> None:
