@@ -1,9 +1,9 @@
-"""Where a model that is being loaded finds its table."""
+"""Where a model that is being loaded finds its table, and where one that is saved lies."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -12,34 +12,103 @@ from typing import Literal
 from embedfreeze import formats
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import EmbedFreezeError, FileError, FrozenError
-from embedfreeze.table import Table, TableRecord, live_tables
+from embedfreeze.files import PathLike
+from embedfreeze.table import Table, live_tables
+from embedfreeze.tablerecord import TableRecord
 
-__all__ = ["find_table", "open_table", "searching"]
+__all__ = [
+    "SEARCH_PATH",
+    "Search",
+    "chosen_table",
+    "find_store",
+    "find_table",
+    "given_tables",
+    "open_table",
+    "reference",
+    "saving_in",
+    "searching",
+]
+
+SEARCH_PATH = "EMBEDFREEZE_PATH"
 
 
 @dataclass(frozen=True)
 class Search:
-    """Where a model that is being loaded looks for its table."""
+    """Where a model that is being loaded looks for its tables.
+
+    Attributes
+    ----------
+    directory : str or None
+        The folder of the model's file.
+    given : sequence of Table
+        What was given in their place.
+    folders : sequence of str
+        Where stores may lie.
+    """
 
     directory: str | None = None
-    table: Table | None = None
+    given: Sequence[Table] = ()
+    folders: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, path: PathLike, table: object, search: PathLike | Sequence[PathLike]) -> Search:
+        """The search of a model's file, with the options of `embedfreeze.load_model`."""
+        several = [search] if isinstance(search, str | os.PathLike) else search
+        directory = os.path.dirname(os.path.abspath(path))
+        return cls(directory, given_tables(table), [os.fspath(folder) for folder in several])
 
 
 _search: ContextVar[Search] = ContextVar("search", default=Search())  # noqa: B039
+_saving: ContextVar[str | None] = ContextVar("saving", default=None)
 
 
 @contextmanager
-def searching(directory: str, table: Table | None) -> Iterator[None]:
-    """While a model is loaded: look in its directory too, or take the one table given."""
-    token = _search.set(Search(directory, table))
+def searching(search: Search) -> Iterator[None]:
+    """While a model is loaded: look there for its tables."""
+    token = _search.set(search)
     try:
         yield
     finally:
         _search.reset(token)
 
 
+@contextmanager
+def saving_in(folder: str) -> Iterator[None]:
+    """While a model is saved: its file lies in that folder, so references start there."""
+    token = _saving.set(folder)
+    try:
+        yield
+    finally:
+        _saving.reset(token)
+
+
+def reference(record: TableRecord) -> TableRecord:
+    """The record as the model that is being saved holds it."""
+    folder = _saving.get()
+    return record if folder is None else record.seen_from(folder)
+
+
+def given_tables(table: object) -> list[Table]:
+    """What was given as the table of a model, or the tables of one that has several.
+
+    Raises
+    ------
+    FileError
+        A path is not that of a file that can be read.
+    TypeError
+        It is neither a path nor embeddings, nor a sequence of them; or not in a store.
+    """
+    several = list(table) if isinstance(table, list | tuple) else [table]
+    read = [
+        formats.read(os.fspath(one)) if isinstance(one, str | os.PathLike) else one
+        for one in several
+        if one is not None
+    ]
+    return [Table.of(one) for one in read]
+
+
 def find_table(record: TableRecord, *, in_files: bool) -> Table | None:
-    """The table of a record: the one given, else one this process holds, else a store.
+    """The table of a record: one of those given, else one this process holds, else a store.
 
     What a store should hold is not taken from a table of equal content that no store holds.
 
@@ -53,39 +122,69 @@ def find_table(record: TableRecord, *, in_files: bool) -> Table | None:
     Raises
     ------
     FrozenError
-        The table given is another, or no store holds this one.
+        The tables given are others, or no store holds this one.
     """
-    given = _search.get().table
-    if given is not None:
-        return _as_recorded(record, given)
+    given = _search.get().given
+    if given:
+        return chosen_table(record, given)
     live = live_tables.get(record.key)
     if in_files and (live is None or live.store_path is None):
-        return _find_in_files(record)
+        return find_store(record, _search.get())
     return live
 
 
-def _find_in_files(record: TableRecord) -> Table:
+def chosen_table(record: TableRecord, given: Sequence[Table]) -> Table:
+    """The table of a record among those given.
+
+    Raises
+    ------
+    FrozenError
+        None is.
+    """
+    record.refuse_others([table.record for table in given])
+    names = record.digest, record.tokens_digest
+    fitting = (t for t in given if (t.record.digest, t.record.tokens_digest) == names)
+    return _as_recorded(record, next(fitting))
+
+
+def find_store(record: TableRecord, search: Search) -> Table:
+    """The table of a record in the first store that holds it.
+
+    Raises
+    ------
+    FrozenError
+        No place that is looked at has it; with each place and the reason.
+    """
     reasons = []
-    for path in _places(record):
+    for path in _places(record, search):
+        if not os.path.isfile(path):  # a pipe, which anyone may name in a model, would wait
+            reasons.append(f"{path}: no such file")
+            continue
         try:
             return open_table(record, path)
         except (EmbedFreezeError, OSError) as error:
-            reasons.append(f"{path}: {error}")
+            said = str(error)
+            reasons.append(said if path in said else f"{path}: {said}")
     raise FrozenError(
         f"the model needs the store with the digest {record.digest}; looked at "
-        + "; ".join(reasons)
-        + ": give it with embedfreeze.load_model(path, table=...)"
+        + "; ".join(reasons or ["no place, as none is recorded"])
+        + ": give it with embedfreeze.load_model(path, table=...), or its folder with search=[...] "
+        f"or the environment variable {SEARCH_PATH}"
     )
 
 
-def _places(record: TableRecord) -> list[str]:
-    """Where the store may be: as it was named, beside the model's file, where it was."""
-    path, directory = record.path, _search.get().directory
-    places = [path, record.absolute_path]
-    if path is not None and directory is not None:
-        beside = [os.path.join(directory, path), os.path.join(directory, os.path.basename(path))]
-        places[1:1] = beside
-    return list(dict.fromkeys(place for place in places if place is not None))
+def _places(record: TableRecord, search: Search) -> list[str]:
+    """Where the store may be: seen from the model's file, beside it, in a folder, where it was."""
+    path, beside = record.path, search.directory or os.curdir
+    more = os.environ.get(SEARCH_PATH, "").split(os.pathsep)
+    folders = [beside, *search.folders, *(folder for folder in more if folder)]
+    places = []
+    if path is not None:
+        if not os.path.isabs(path):
+            places.append(os.path.join(os.path.realpath(beside), path))
+        places += [os.path.join(folder, os.path.basename(path)) for folder in folders]
+    places += [place for place in (path, record.absolute_path) if place is not None]
+    return list(dict.fromkeys(map(os.path.abspath, places)))
 
 
 def open_table(
@@ -97,6 +196,8 @@ def open_table(
     ------
     FrozenError
         It is another table.
+    FrozenBytesChanged
+        Of a sealed copy: the bytes do not have their recorded digest.
     FileError
         It is no store, or cannot be opened.
     """
@@ -110,7 +211,7 @@ def open_table(
 
 def _as_recorded(record: TableRecord, table: Table) -> Table:
     """A table of equal content with the vocabulary that the model was saved with."""
-    record.refuse_other(table)
+    record.refuse_others([table.record])
     if isinstance(table.embeddings, Embeddings) and record.special is not None:
         table = Table.of(replace(table.embeddings, special=record.special))
         live_tables[record.key] = table  # the model's other layers over it will ask for it, too

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 from weakref import WeakValueDictionary
@@ -15,14 +15,17 @@ import numpy.typing as npt
 
 from embedfreeze import formats
 from embedfreeze.align import AlignedEmbeddings
+from embedfreeze.coverage import Coverage
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import FrozenError
 from embedfreeze.sealed import SealedMatrix
+from embedfreeze.storage import dim_of
+from embedfreeze.tablerecord import TableRecord
 from embedfreeze.threads import spans
 from embedfreeze.tokens import Tokens
 from embedfreeze.vocabulary import Vocabulary
 
-__all__ = ["Table", "TableRecord", "first_difference", "live_tables"]
+__all__ = ["Table", "first_difference", "live_tables"]
 
 # The tables that this process holds, by `TableRecord.key`, so that a model's clone shares them.
 live_tables: WeakValueDictionary[tuple[str, str, str], Table] = WeakValueDictionary()
@@ -102,13 +105,23 @@ class Table:
 
     @property
     def dtype(self) -> str:
-        """Of the values."""
+        """How the rows are stored."""
         return self.sealed.array.dtype.name
+
+    @property
+    def dim(self) -> int:
+        """Values in a row."""
+        return dim_of(self.dtype, self.shape[1])
 
     @property
     def vocabulary(self) -> Vocabulary | None:
         """The vocabulary whose ids are the rows, where there is one."""
         return None if self.embeddings is None else self.embeddings.vocabulary
+
+    @property
+    def coverage(self) -> Coverage | None:
+        """Which ids found a row, where that is known."""
+        return None if self.embeddings is None else self.embeddings.coverage
 
     @property
     def tokens(self) -> Sequence[str] | None:
@@ -131,6 +144,33 @@ class Table:
         owner = self.embeddings
         index = owner.index if isinstance(owner, Embeddings) else owner.vocabulary.index
         return index(padding)
+
+    @cached_property
+    def open_rows(self) -> npt.NDArray[np.int64]:
+        """Ids of special tokens, but for padding, and of tokens that no source gave a row.
+
+        Raises
+        ------
+        FrozenError
+            The table does not know its coverage.
+        """
+        stages = self._stages()
+        if stages is None:
+            raise FrozenError(
+                "trainable_oov needs a table that knows which tokens found a row, received one "
+                "without coverage: make it with embedfreeze.load or embedfreeze.align, keep it "
+                "with its save(path), or name the rows as trainable_oov=[ids]"
+            )
+        ids = np.flatnonzero(stages < 0)
+        return ids if self.padding_id is None else ids[ids != self.padding_id]
+
+    def _stages(self) -> npt.NDArray[np.int8] | None:
+        """The stage in which each row was found, below 0 if it was not."""
+        if isinstance(self.embeddings, AlignedEmbeddings):
+            coverage = self.embeddings.coverage
+            return None if coverage is None else coverage.stage_of_id
+        record = None if self.embeddings is None else self.embeddings.alignment.coverage
+        return None if record is None else record.stages.max(axis=0)
 
     @property
     def store_path(self) -> str | None:
@@ -159,7 +199,9 @@ class Table:
         return None if row is None or self.tokens is None else self.tokens[row]
 
     def save(self, path: str) -> None:
-        """Write a store with the matrix and the tokens.
+        """Write a store with the matrix as it is, the tokens, and what else is known of them.
+
+        A splitter that is a callable of the user's is left out, and with it the vocabulary.
 
         Raises
         ------
@@ -171,45 +213,12 @@ class Table:
                 "a table that is saved needs tokens, received a bare matrix: make it from "
                 "AlignedEmbeddings, which have a vocabulary"
             )
-        formats.write(Embeddings(_tokens(self.embeddings), self.sealed.array), path)
-
-
-@dataclass(frozen=True)
-class TableRecord:
-    """What a saved model says about its table: how to tell it, and where it was."""
-
-    digest: str
-    tokens_digest: str
-    shape: list[int]
-    dtype: str
-    path: str | None
-    absolute_path: str | None
-    padding_id: int | None
-    special: dict[str, Any] | None
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """What tells the table from every other."""
-        return self.digest, self.tokens_digest, repr(self.special)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return asdict(self)
-
-    def refuse_other(self, table: Table) -> None:
-        """`FrozenError` with both digests if that is not the table."""
-        found = table.record
-        if found.digest != self.digest:
-            raise FrozenError(
-                f"the model's table has the digest {self.digest}, received one with the digest "
-                f"{found.digest}: give the table that the model was saved with"
-            )
-        if found.tokens_digest != self.tokens_digest:
-            raise FrozenError(
-                f"the model's tokens have the digest {self.tokens_digest}, received the same "
-                f"matrix with other tokens (digest {found.tokens_digest}): give the table that "
-                "the model was saved with"
-            )
+        stored = self.embeddings
+        if isinstance(stored, AlignedEmbeddings):
+            stored = stored.to_embeddings()
+        if self._special is None or self._special["splitter"] is None:
+            stored = replace(stored, special=None)
+        formats.write(stored, path, format="store", overwrite=True)
 
 
 def _tokens(embeddings: Embeddings | AlignedEmbeddings) -> Tokens:
