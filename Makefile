@@ -13,6 +13,8 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 
 # What `make test` leaves out: tests that take long or write gigabytes. `make test SELECT=slow`.
 SELECT ?= not slow and not large and not exhaustive
+# Files of tests run side by side. `make test SELECT=large JOBS=0` one after the other.
+JOBS ?= 2
 
 # Two installations into one environment would get in each other's way.
 .NOTPARALLEL:
@@ -29,7 +31,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -m "$(SELECT)" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m "$(SELECT)" $(PYTEST_ARGS)
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from embedfreeze.frozen import FrozenEmbedding
     from embedfreeze.hyperparameter import Hyperparameter
     from embedfreeze.model import build_model, load_model
+    from embedfreeze.proof import FreezeProof
+    from embedfreeze.thawing import thaw
     from embedfreeze.training import FreezeGuard, train_step, verify
     from embedfreeze.variable import FrozenVariable, frozen_scalar
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 # is first used.
 _LATE = {
     "FreezeGuard": "training",
+    "FreezeProof": "proof",
     "FrozenEmbedding": "frozen",
     "FrozenVariable": "variable",
     "Hyperparameter": "hyperparameter",
@@ -33,6 +36,7 @@ _LATE = {
     "frozen_scalar": "variable",
     "inspect": "formats.inspection",
     "load_model": "model",
+    "thaw": "thawing",
     "train_step": "training",
     "verify": "training",
 }
@@ -43,6 +47,7 @@ __all__ = [
     "Coverage",
     "Embeddings",
     "FreezeGuard",
+    "FreezeProof",
     "FrozenEmbedding",
     "FrozenVariable",
     "Hyperparameter",
@@ -59,6 +64,7 @@ __all__ = [
     "load",
     "load_model",
     "read",
+    "thaw",
     "train_step",
     "verify",
     "write",

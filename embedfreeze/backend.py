@@ -6,7 +6,7 @@ import os
 
 from embedfreeze.errors import EmbedFreezeError
 
-__all__ = ["ResourceVariable", "keras", "tf"]
+__all__ = ["Functional", "ResourceVariable", "colocate_with", "keras", "tf"]
 
 
 def _refuse_other_keras() -> None:
@@ -30,6 +30,12 @@ _refuse_other_keras()
 try:
     import keras
     import tensorflow as tf
+
+    # Keras names the class of functional models nowhere else.
+    from keras.src.models.functional import Functional
+
+    # The public one, of `tf.compat.v1`, logs a warning.
+    from tensorflow.python.framework.ops import colocate_with
 
     # tf.Variable itself is abstract; this is the class of every variable outside a strategy.
     from tensorflow.python.ops.resource_variable_ops import ResourceVariable

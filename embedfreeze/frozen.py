@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from embedfreeze.backend import keras, tf
+from embedfreeze.coverage import Coverage
+from embedfreeze.embedded import embedded_store, write_embedded
 from embedfreeze.errors import EmbedFreezeError, FrozenError
-from embedfreeze.locked import THAW, unwrapped
-from embedfreeze.search import find_table, open_table
-from embedfreeze.table import TableRecord
+from embedfreeze.guarded import GuardedLayer
+from embedfreeze.lookup import lookup
+from embedfreeze.ondevice import compiles, device_name, present
+from embedfreeze.openrows import OpenRows, load_rows, save_rows
+from embedfreeze.ordinary import ordinary_embedding
+from embedfreeze.refusals import THAW, unwrapped, unwrapping
+from embedfreeze.search import find_table, open_table, reference
+from embedfreeze.tablerecord import TableRecord
 from embedfreeze.variable import FrozenVariable, frozen_scalar
 from embedfreeze.vocabulary import Vocabulary
+from embedfreeze.weights import refuse_weights, save_record
 
 __all__ = [
     "FrozenEmbedding",
@@ -24,7 +31,6 @@ __all__ = [
     "frozen_variables",
 ]
 
-_STORED_AS = "table.safetensors"
 # Keras makes ids floats where a model declares no integer input; they are exact up to here.
 _EXACT_IDS = {"bfloat16": 1 << 8, "float16": 1 << 11, "float32": 1 << 24, "float64": 1 << 53}
 
@@ -40,7 +46,8 @@ def frozen_variables(
         return [(None, model)]
     found: dict[int, tuple[keras.layers.Layer | None, FrozenVariable]] = {}
     for layer in model._flatten_layers():
-        for variable in layer._trainable_variables + layer._non_trainable_variables:
+        kept = [layer.table] if isinstance(layer, GuardedLayer) else []
+        for variable in kept + layer._trainable_variables + layer._non_trainable_variables:
             found.setdefault(id(variable), (layer, variable))
     for variable in model.variables:
         found.setdefault(id(variable), (None, variable))
@@ -48,13 +55,14 @@ def frozen_variables(
 
 
 @keras.saving.register_keras_serializable(package="embedfreeze")
-class FrozenEmbedding(keras.layers.Layer):  # type: ignore[misc]
+class FrozenEmbedding(GuardedLayer):
     """Looks ids up in a frozen table.
 
     Parameters
     ----------
     source : AlignedEmbeddings, Embeddings of a store, or SealedMatrix
-        The table [rows, dim]. A bare matrix serves, but without tokens a model cannot be saved.
+        The table, of any storage dtype; an int8 one has rows of `embedfreeze.storage`. A bare
+        matrix serves, but without tokens a model cannot be saved.
     mask_padding : bool
         Make a mask that is False where the id is the vocabulary's padding, wherever that is.
         Without a vocabulary or its padding there is no mask.
@@ -66,6 +74,15 @@ class FrozenEmbedding(keras.layers.Layer):  # type: ignore[misc]
         `tf.errors.InvalidArgumentError` in graphs. Compiled by XLA, which cannot raise, the
         vectors of such ids are NaN. Unchecked, TensorFlow's own error is raised, and under XLA
         the nearest row is taken.
+    trainable_oov : bool or sequence of int
+        Train the rows of special tokens and of those that no source gave a vector, as the table's
+        coverage tells them; or the rows with these ids. They are the variable `oov`, which begins
+        with the table's values; all other rows stay frozen, and so does padding, which is masked.
+        `trainable` of the layer and its models turns their training off and on.
+    device : str
+        ``"cpu"``: the table is read in place, and lookups on other devices move rows, not the
+        table. ``"gpu"`` and others copy it there; see `FrozenVariable`. A saved layer whose device
+        is not there is loaded with the table in place, and warns.
     name : str, optional
         Of the layer.
     **options
@@ -74,14 +91,18 @@ class FrozenEmbedding(keras.layers.Layer):  # type: ignore[misc]
     Raises
     ------
     FrozenError
-        `trainable=True`; or `save="reference"` for a table that no store holds.
+        `trainable=True` without rows to train; or `save="reference"` for a table that no store
+        holds; or `trainable_oov=True` for one without coverage.
     TypeError
         The source is something else.
+    EmbedFreezeError
+        There is no such device.
 
     Notes
     -----
     Input: int32 or int64 ids of any shape (also lists). Output: vectors, the shape with dim added.
-    Setting `trainable` on the layer or its model changes nothing.
+    Setting `trainable` on the layer or its model never changes the table. Optimizers treat `oov` as
+    any `Embedding`: momentum goes on to move rows that a batch lacks, and weight decay moves all.
     """
 
     def __init__(
@@ -91,21 +112,34 @@ class FrozenEmbedding(keras.layers.Layer):  # type: ignore[misc]
         mask_padding: bool = True,
         save: Literal["reference", "embed"] | None = None,
         check_ids: bool = False,
+        trainable_oov: bool | Sequence[int] = False,
+        device: str = "cpu",
         name: str | None = None,
         **options: Any,
     ) -> None:
-        if options.pop("trainable", False):
-            raise FrozenError(f"a FrozenEmbedding cannot have trainable=True; {THAW}")
-        super().__init__(name=name, trainable=False, **options)
+        trainable = options.pop("trainable", None)
+        super().__init__(name=name, **options)
         self.autocast = False  # ids are no floats; a table is cast after the lookup
-        # XLA cannot raise for bad ids, nor read the host's memory from a GPU; this stops Keras from
+        # XLA cannot raise for bad ids, nor read another device's memory; this stops Keras from
         # choosing it by itself.
-        self.supports_jit = not (check_ids or tf.config.list_physical_devices("GPU"))
+        self.supports_jit = not check_ids and compiles(device_name(device))
         self.mask_padding = mask_padding
         self.check_ids = check_ids
         with keras.name_scope(self.name):
-            self.table = FrozenVariable(source, name="table")
+            self.table = FrozenVariable(source, name="table", device=device)
+        self._open = OpenRows.chosen(self.table, trainable_oov)
+        if trainable and self._open is None:
+            raise FrozenError(f"a FrozenEmbedding cannot have trainable=True; {THAW}")
+        self.oov = self._oov_variable()
+        self.trainable = self._open is not None and trainable is not False
         self.save_mode = self._save_mode(save)
+
+    def _oov_variable(self) -> keras.Variable | None:
+        if self._open is None:
+            return None
+        shape = self.compute_output_shape(self.open_rows.shape)
+        initial = self._open.initial(self.table, self.variable_dtype)
+        return self.add_weight(shape=shape, initializer=initial, name="oov")
 
     def _save_mode(self, save: str | None) -> str:
         table = self.table.table
@@ -131,9 +165,19 @@ class FrozenEmbedding(keras.layers.Layer):  # type: ignore[misc]
         return self.table.tokens
 
     @property
+    def coverage(self) -> Coverage | None:
+        """Which ids found a row, where the table knows it; a saved model keeps it."""
+        return None if self.table.table is None else self.table.table.coverage
+
+    @property
     def digest(self) -> str:
         """Hexadecimal SHA-256 over the SHA-256 of each 1 MiB block of the matrix."""
         return self.table.digest
+
+    @property
+    def open_rows(self) -> npt.NDArray[np.int32]:
+        """Ids of the rows that are trained, ascending: row i of `oov` is that of `open_rows[i]`."""
+        return np.zeros(0, np.int32) if self._open is None else self._open.ids
 
     # ---- lookup
 
@@ -146,11 +190,14 @@ class FrozenEmbedding(keras.layers.Layer):  # type: ignore[misc]
         """Vectors [..., dim] of ids [...], in the compute dtype."""
         ids = self._integer_ids(inputs)
         if not self.check_ids:
-            return tf.cast(tf.gather(self.table, ids), self.compute_dtype)
+            return self._vectors(ids, self.compute_dtype)
         inside = self._inside(ids)
-        vectors = tf.gather(self.table, tf.where(inside, ids, 0))
-        vectors = tf.where(inside[..., tf.newaxis], vectors, np.nan)
-        return tf.cast(vectors, self.compute_dtype)
+        vectors = self._vectors(tf.where(inside, ids, 0), self.compute_dtype)
+        return tf.where(inside[..., tf.newaxis], vectors, np.nan)
+
+    def _vectors(self, ids: Any, dtype: str) -> Any:
+        vectors = lookup(self.table, ids, dtype)
+        return vectors if self._open is None else self._open.put(vectors, ids, self.oov)
 
     def _integer_ids(self, inputs: Any) -> Any:
         if inputs.dtype in (tf.int32, tf.int64):
@@ -196,29 +243,57 @@ class FrozenEmbedding(keras.layers.Layer):  # type: ignore[misc]
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The shape of the ids with dim added."""
-        return (*input_shape, self.table.shape[1])
+        return (*input_shape, self.table.dim)
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
         """Shape and dtype of the vectors; the table need not be there yet."""
         self._refuse_inexact(inputs.dtype)
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.compute_dtype)
 
+    # ---- thawing
+
+    def thaw(self, name: str | None = None) -> keras.layers.Embedding:
+        """An ordinary trainable layer with the same vectors, those of `oov` too.
+
+        Parameters
+        ----------
+        name : str, optional
+            Of the new layer; default: this layer's.
+
+        Returns
+        -------
+        keras.layers.Embedding
+            Built, in this layer's dtype policy, with its mask: `mask_zero` for a padding id 0, a
+            `MaskedEmbedding` for another. Its variable is a copy; this layer stays frozen.
+        """
+        return ordinary_embedding(
+            self.compute_output_shape((self.table.shape[0],)),
+            lambda ids: self._vectors(ids, self.variable_dtype),
+            self.table.padding_id if self.mask_padding else None,
+            name=name or self.name,
+            dtype=self.dtype_policy,
+        )
+
     # ---- saving
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs; `table` says how to tell and where to find the table."""
         config = super().get_config()
-        del config["trainable"]
-        record = self.table.record
-        if self.save_mode == "embed":
-            record = replace(record, path=None, absolute_path=None)
+        if self._open is None:
+            del config["trainable"]
         return {
             **config,
             "mask_padding": self.mask_padding,
             "check_ids": self.check_ids,
+            "trainable_oov": False if self._open is None else self.open_rows.tolist(),
             "save": self.save_mode,
-            "table": record.to_dict(),
+            "device": self.table.device,
+            "table": self._saved_record().to_dict(),
         }
+
+    def _saved_record(self) -> TableRecord:
+        record = self.table.record
+        return record.without_place() if self.save_mode == "embed" else reference(record)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> FrozenEmbedding:
@@ -228,9 +303,14 @@ class FrozenEmbedding(keras.layers.Layer):  # type: ignore[misc]
         ------
         FrozenError
             No table with the recorded digest is found, or another one was given.
+
+        Warns
+        -----
+        UserWarning
+            The layer's device is not there.
         """
-        options = dict(config)
-        record = TableRecord(**options.pop("table"))
+        options = {**config, "device": present(config.get("device", "cpu"))}
+        record = TableRecord.from_dict(options.pop("table", None))
         source = find_table(record, in_files=options["save"] == "reference")
         if source is not None and source.store_path is None:
             options["save"] = "embed"  # a table was given that no store holds
@@ -238,37 +318,33 @@ class FrozenEmbedding(keras.layers.Layer):  # type: ignore[misc]
         return layer
 
     def save_own_variables(self, store: Any) -> None:
-        """Write the digest; the table is in its store or among the assets."""
-        store["digest"] = np.frombuffer(bytes.fromhex(self.digest), dtype=np.uint8)
+        """Write what tells the table, and `oov`; the table is in its store or the assets."""
+        save_record(store, self._saved_record())
+        save_rows(store, self._open, self.oov)
 
     def load_own_variables(self, store: Any) -> None:
-        """Compare the digest that was saved with the table's.
+        """Compare what was saved of the table with this layer's, and take `oov`.
 
         Raises
         ------
         FrozenError
-            They differ, or the weights are of another kind of layer. (Keras repeats the message
-            in a `ValueError` of its own.)
+            The table or its tokens differ, or the weights are of another kind of layer. (Keras
+            repeats the message in a `ValueError` of its own, save for a `FrozenModel`.)
         """
-        found = "none"
-        if "digest" in set(store.keys()):
-            found = np.asarray(store["digest"], dtype=np.uint8).tobytes().hex()
-        if found != self.digest:
-            raise unwrapped(
-                FrozenError(
-                    f"layer {self.name!r} has a table with the digest {self.digest}, received "
-                    f"weights with the digest {found}: build the model with their table"
-                )
-            )
+        with unwrapping():
+            refuse_weights(store, self.table.record, self.name)
+        load_rows(store, self._open, self.oov, self.name)
 
     def save_assets(self, dir_path: str) -> None:
         """Write the table into the `.keras` file, if it is to be embedded."""
         if self.save_mode == "embed" and self.table.table is not None:
-            self.table.table.save(os.path.join(dir_path, _STORED_AS))
+            write_embedded(self.table.table, dir_path)
 
     def load_assets(self, dir_path: str | None) -> None:
         """Take the embedded table into sealed memory, unless this process has it."""
         if self.table.table is None and dir_path is not None:
-            record, path = self.table.record, os.path.join(dir_path, _STORED_AS)
-            live = find_table(record, in_files=False)  # perhaps taken for another layer
-            self.table.hold(live or open_table(record, path, seal="copy"))
+            record = self.table.record
+            with unwrapping():
+                live = find_table(record, in_files=False)  # perhaps taken for another layer
+                table = live or open_table(record, embedded_store(dir_path), seal="copy")
+            self.table.hold(table)

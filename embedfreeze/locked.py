@@ -1,35 +1,26 @@
 """LockedVariable: a real tf.Variable over sealed memory that refuses every change.
 
-TensorFlow reads the memory in place. Each way to write moves a variable to other memory and leaves
-the sealed bytes as they are, so the address of a variable tells whether it was changed.
+TensorFlow reads the memory in place, or, on another device, a copy of it. Where the table is, and
+how a check tells that a variable still has its bytes, is its `placement`.
 """
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
-from embedfreeze.backend import ResourceVariable, keras, tf
-from embedfreeze.errors import EmbedFreezeError, FrozenBytesChanged, FrozenError
+from embedfreeze.audit import find_writes, outermost
+from embedfreeze.backend import ResourceVariable, colocate_with, keras, tf
+from embedfreeze.errors import EmbedFreezeError, FrozenBytesChanged
+from embedfreeze.ondevice import placed
+from embedfreeze.placement import HOST, host_memory, read_whole
+from embedfreeze.refusals import NeverTrainable, unwrapped
 from embedfreeze.table import Table, first_difference
 
-__all__ = ["THAW", "LockedVariable", "unwrapped"]
-
-THAW = (
-    "give optimizers model.trainable_variables; to train these values, thaw them on purpose: give "
-    "the matrix to an ordinary keras.layers.Embedding with set_weights"
-)
-E = TypeVar("E", bound=EmbedFreezeError)
-
-
-def unwrapped(error: E) -> E:
-    """Tell autograph and Keras not to replace an error by one of theirs without its fields."""
-    vars(error).update(ag_pass_through=True, _keras_call_info_injected=True)
-    return error
+__all__ = ["LockedVariable"]
 
 
 def _refusing(method: str) -> Callable[..., NoReturn]:
@@ -40,10 +31,10 @@ def _refusing(method: str) -> Callable[..., NoReturn]:
     return refuse
 
 
-class LockedVariable(ResourceVariable):  # type: ignore[misc]
-    """A non-trainable `tf.Variable` over sealed memory, without a copy.
+class LockedVariable(NeverTrainable, ResourceVariable):  # type: ignore[misc]
+    """A non-trainable `tf.Variable` over sealed memory, without a copy, or over a copy on a device.
 
-    Dense reads and lookups see the sealed memory itself. `assign` of the same bytes does nothing;
+    Dense reads and lookups see that memory itself. `assign` of the same bytes does nothing;
     everything else that writes raises `FrozenError`.
 
     Parameters
@@ -54,15 +45,28 @@ class LockedVariable(ResourceVariable):  # type: ignore[misc]
         Name of the variable, after the names of the layers that hold it and a slash each.
     owner : keras.Variable
         What graphs list in its place, as SavedModels would else hold the table twice.
+    device : str
+        ``"CPU:0"``, where the memory is, or the device that it is copied to.
     """
 
-    def __init__(self, table: Table, path: str, owner: keras.Variable) -> None:
+    def __init__(self, table: Table, path: str, owner: keras.Variable, device: str = HOST) -> None:
+        self._refuse_second("table")
         self.table = table
+        self.placement = placed(table, device)
         self.path = path
         self._owner = weakref.ref(owner)
-        # The memory is the host's; on another device the variable would be a copy.
-        with tf.init_scope(), tf.device("CPU:0"):
-            super().__init__(_shared_tensor(table), trainable=False, name=path)
+        self._untold: weakref.WeakSet[Any] = weakref.WeakSet()  # graphs not searched for writes yet
+        with tf.init_scope(), tf.device(self.placement.device):
+            super().__init__(self.placement.tensor(), trainable=False, name=path)
+
+    @property
+    def handle(self) -> Any:
+        """What operations take to read the variable, and to write to it: the graphs are noted."""
+        if not tf.executing_eagerly():
+            graph = outermost(tf.compat.v1.get_default_graph())
+            if isinstance(graph, tf.__internal__.FuncGraph):  # not the file of a SavedModel
+                self._untold.add(graph)
+        return self._handle
 
     # ---- reading
 
@@ -70,70 +74,89 @@ class LockedVariable(ResourceVariable):  # type: ignore[misc]
         graph = tf.compat.v1.get_default_graph()
         if hasattr(graph, "watch_variable"):
             graph.watch_variable(owner if (owner := self._owner()) is not None else self)
-        return self._read()
-
-    def _read(self) -> Any:
-        return tf.raw_ops.ReadVariableOp(resource=self.handle, dtype=self.dtype)
+        return read_whole(self)
 
     def sparse_read(self, indices: Any, name: str | None = None) -> Any:
         """Rows at `indices`. TensorFlow's own way copies the whole variable first."""
-        return tf.nn.embedding_lookup(self.read_value(), indices, name=name)
+        # Gathered where the table is: read_value() would move the table to where the ids are.
+        return self.placement.gather(self._read_variable_op(), indices)
 
     def gather_nd(self, indices: Any, name: str | None = None) -> Any:
         """Slices at `indices`, as `tf.gather_nd`, without a copy of the variable."""
-        return tf.gather_nd(self.read_value(), indices, name=name)
+        value = self._read_variable_op()
+        with colocate_with(value):
+            return tf.gather_nd(value, indices, name=name)
 
     def numpy(self) -> Any:
         """The value as a read-only array over the same memory."""
-        return self._memory()[()]
+        self._refuse_graphs()
+        return host_memory(read_whole(self))[()]
 
-    def _memory(self) -> npt.NDArray[Any]:
+    def _refuse_graphs(self) -> None:
         if not tf.executing_eagerly():
             self._refuse("its memory has no address in a graph: call this outside of tf.function")
-        return np.asarray(memoryview(self._read()))
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> LockedVariable:
-        return self
 
     # ---- proof
 
     def check(self) -> None:
-        """Check in constant time that the variable is the guarded memory.
+        """Check that the variable is the guarded memory, or on a device that the copy is the same.
+
+        The former takes constant time; the latter reads the copy once.
 
         Raises
         ------
         FrozenBytesChanged
             It is not; names the row and token where the original bytes survive.
+        FrozenError
+            A function traced since the last check holds an operation that would write to it.
         """
-        if self._memory().__array_interface__["data"][0] != self.table.sealed.address:
-            self._explain_new_address()
+        self._refuse_graphs()
+        if not self._surely_unchanged():
+            self._refuse_other_value()
+            if not self.placement.put_back(self):
+                self.report("it was changed, and changed back while it was compared")
         self._verify_memory(deep=False)
+        while self._untold:
+            self._search_for_writes(self._untold.pop())
+
+    def _surely_unchanged(self) -> bool:
+        try:
+            return self.placement.unchanged(self)
+        except tf.errors.OpError:
+            self.report("an operation destroyed the variable of TensorFlow")
+
+    def _search_for_writes(self, graph: Any) -> None:
+        for write in find_writes(graph, self._handle):
+            self._refuse(
+                f"no traced function may write to it, received the operation {write.operation!r} "
+                f"({write.kind}) in the function {write.function!r}, found before it changed "
+                "anything"
+            )
 
     def verify(self, deep: bool = False) -> None:
         """`check`, and with `deep` also compare all bytes, by digest."""
         self.check()
         if deep:
             self._verify_memory(deep=True)
+            self._refuse_other_value()
 
     def _verify_memory(self, deep: bool) -> None:
         try:
             self.table.sealed.verify(deep)
         except FrozenBytesChanged as error:
-            self._report(str(error), row=error.row, block=error.block, cause=error)
+            self.report(str(error), row=error.row, block=error.block, cause=error)
 
-    def _explain_new_address(self) -> None:
-        """Something replaced the memory: an error if the bytes differ, else it is put back."""
-        found, original = self._memory(), self.table.sealed.array
-        if found.size != original.size:
-            self._report(f"its shape is now {list(found.shape)}")
-        row = first_difference(found.reshape(original.shape), original)
+    def _refuse_other_value(self) -> None:
+        """`FrozenBytesChanged` if the variable differs from the sealed original."""
+        value, original = read_whole(self), self.table.sealed.array
+        if tuple(value.shape) != self.table.shape:
+            self.report(f"its shape is now {list(value.shape)}")
+        with tf.device(self.placement.device):  # slices of the value are made where it is
+            row = first_difference(self.placement.rows(value), original)
         if row is not None:
-            self._report("it was overwritten; the sealed original differs", row=row)
-        # An operation on the handle copied the variable; TensorFlow goes on copying until told.
-        tf.raw_ops.DisableCopyOnRead(resource=self.handle)
-        tf.raw_ops.AssignVariableOp(resource=self.handle, value=_shared_tensor(self.table))
+            self.report("it was overwritten; the sealed original differs", row=row)
 
-    def _report(
+    def report(
         self,
         message: str,
         *,
@@ -141,6 +164,7 @@ class LockedVariable(ResourceVariable):  # type: ignore[misc]
         block: int | None = None,
         cause: FrozenBytesChanged | None = None,
     ) -> NoReturn:
+        """Raise `FrozenBytesChanged` with what was found."""
         token = self.table.token(row)
         where = "" if row is None else f" (row {row}" + (f", token {token!r})" if token else ")")
         error = FrozenBytesChanged(
@@ -168,7 +192,12 @@ class LockedVariable(ResourceVariable):  # type: ignore[misc]
         FrozenError
             The value differs, or is symbolic, so that its bytes are not known yet.
         """
-        self._refuse_other_bytes(_host_array(value))
+        try:
+            self._refuse_other_bytes(_host_array(value))
+        except (TypeError, ValueError) as error:
+            if isinstance(error, EmbedFreezeError):
+                raise
+            self._refuse(f"only equal bytes can be assigned, received no numbers ({error})")
         return self if read_value else None
 
     def _refuse_other_bytes(self, found: Any) -> None:
@@ -187,25 +216,9 @@ class LockedVariable(ResourceVariable):  # type: ignore[misc]
             spelled = "" if token is None else f" (token {token!r})"
             self._refuse(f"only equal bytes can be assigned, received others in row {row}{spelled}")
 
-    def _refuse(self, rule: str) -> NoReturn:
-        raise unwrapped(FrozenError(f"frozen variable {self.path!r}: {rule}; {THAW}"))
-
     def _restore_from_tensors(self, restored_tensors: dict[str, Any]) -> None:
         (value,) = restored_tensors.values()
         self.assign(value)
-
-    @property
-    def trainable(self) -> bool:
-        """Always False."""
-        return False
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        if value:
-            self._refuse("trainable=True is refused")
-
-    def __reduce__(self) -> NoReturn:
-        self._refuse("pickling is refused: save the model that holds it")
 
     assign_add = _refusing("assign_add")
     assign_sub = _refusing("assign_sub")
@@ -225,12 +238,6 @@ class LockedVariable(ResourceVariable):  # type: ignore[misc]
     _strided_slice_assign = _refusing("strided slice assignment")
 
 
-def _shared_tensor(table: Table) -> Any:
-    """A tensor that is the sealed memory; it keeps the mapping alive."""
-    alias = table.sealed.dlpack_alias().reshape(table.shape)
-    return tf.experimental.dlpack.from_dlpack(alias.__dlpack__())
-
-
 def _host_array(value: Any) -> Any:
     """The value as an array in memory or in a file, not copied; None if it is symbolic."""
     if isinstance(value, keras.Variable):
@@ -238,7 +245,7 @@ def _host_array(value: Any) -> Any:
     if isinstance(value, tf.Variable):
         value = value.read_value()
     if isinstance(value, tf.__internal__.EagerTensor):
-        return np.asarray(memoryview(value)) if value.dtype != tf.bfloat16 else value.numpy()
+        return host_memory(value)
     if tf.is_tensor(value) or isinstance(value, keras.KerasTensor):
         return None
     return value if hasattr(value, "shape") else np.asarray(value)

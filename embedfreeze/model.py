@@ -7,15 +7,16 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from embedfreeze import formats
 from embedfreeze.backend import keras
-from embedfreeze.checks import Check, CheckedFunction, checked_mode
+from embedfreeze.checks import Check, CheckedFunction, StepCounter, checked_mode
 from embedfreeze.errors import FileError, VocabularyError
 from embedfreeze.frozen import FrozenEmbedding, frozen_variables
 from embedfreeze.pooling import Pooling, pooling_layer
-from embedfreeze.search import searching
-from embedfreeze.table import Table
+from embedfreeze.refusals import own_errors
+from embedfreeze.search import Search, searching
+from embedfreeze.stored import record_tables, saving_to
 from embedfreeze.textids import TextToIds
+from embedfreeze.thawing import thaw
 from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["FrozenModel", "build_model", "load_model"]
@@ -25,10 +26,11 @@ __all__ = ["FrozenModel", "build_model", "load_model"]
 class FrozenModel(keras.Model):  # type: ignore[misc]
     """A functional Keras model whose frozen tables are checked after every training execution.
 
-    `fit` and `train_on_batch` check after each call of the function that Keras runs for a step (or
-    for several, under `steps_per_execution`), outside the graph. Steps are numbered from 1 as
-    `model.optimizer.iterations` counts them: over all fits, and on after loading. A model that
-    holds this one as a layer has a `fit` of its own: give that a `FreezeGuard`.
+    `fit`, `evaluate`, `predict` and their `_on_batch` kin check after each call of the function
+    that Keras runs for a step (or for several, under `steps_per_execution`), outside the graph.
+    Steps are numbered from 1 as `model.optimizer.iterations` counts them: over all fits, and on
+    after loading. A model that holds this one as a layer has a `fit` of its own: give that a
+    `FreezeGuard`.
 
     Parameters
     ----------
@@ -47,11 +49,14 @@ class FrozenModel(keras.Model):  # type: ignore[misc]
     """
 
     train_function: Any
+    test_function: Any
+    predict_function: Any
 
     # Keras looks at the signature, names included, to tell that it may rebuild such a model.
     def __init__(self, *args: Any, check: Check = "address", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.check = check
+        self._steps: StepCounter | None = None
 
     @property
     def check(self) -> Check:
@@ -62,14 +67,74 @@ class FrozenModel(keras.Model):  # type: ignore[misc]
     def check(self, check: Check) -> None:
         self._check = checked_mode(check)
 
+    @property
+    def steps_checked(self) -> int:
+        """After how many training steps, in this process, the tables were checked."""
+        return 0 if self._steps is None else self._steps.checked
+
     def make_train_function(self, force: bool = False) -> Any:
         super().make_train_function(force)
         if not isinstance(self.train_function, CheckedFunction):
-            self.train_function = CheckedFunction(self.train_function, self)
+            self._steps = StepCounter(self, self.steps_checked)
+            self.train_function = CheckedFunction(self.train_function, self, self._steps)
         return self.train_function
+
+    def make_test_function(self, force: bool = False) -> Any:
+        super().make_test_function(force)
+        if not isinstance(self.test_function, CheckedFunction):
+            self.test_function = CheckedFunction(self.test_function, self)
+        return self.test_function
+
+    def make_predict_function(self, force: bool = False) -> Any:
+        super().make_predict_function(force)
+        if not isinstance(self.predict_function, CheckedFunction):
+            self.predict_function = CheckedFunction(self.predict_function, self)
+        return self.predict_function
+
+    def thaw(self) -> keras.Model:
+        """An ordinary model with trainable embeddings of the same values: `embedfreeze.thaw`."""
+        return thaw(self)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "check": self.check}
+
+    # ---- saving: Keras' callbacks call these, too
+
+    def save(
+        self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **options: Any
+    ) -> None:
+        """As `keras.Model.save`; what refers to a store is relative to the folder of the file."""
+        with saving_to(filepath, as_folder=zipped is False) as path:
+            super().save(path, overwrite=overwrite, zipped=zipped, **options)
+
+    def save_weights(self, filepath: Any, *args: Any, **options: Any) -> None:
+        """As `keras.Model.save_weights`; of tables it holds what tells them."""
+        with saving_to(filepath):
+            super().save_weights(filepath, *args, **options)
+
+    def load_weights(self, filepath: Any, *args: Any, **options: Any) -> None:
+        """As `keras.Model.load_weights`; tables are compared, not loaded.
+
+        Raises
+        ------
+        FrozenError
+            A table or its tokens are others than the weights were saved with. Under
+            `skip_mismatch` Keras warns of it and goes on.
+        """
+        with own_errors():
+            super().load_weights(filepath, *args, **options)
+
+    def export(
+        self, filepath: Any, format: str = "tf_saved_model", *args: Any, **options: Any
+    ) -> None:
+        """As `keras.Model.export`.
+
+        A SavedModel holds each table once, by value, and serves without this library. What tells
+        the tables goes into its ``assets.extra/embedfreeze.json``, for `embedfreeze.verify`.
+        """
+        super().export(filepath, format, *args, **options)
+        if format == "tf_saved_model":
+            record_tables(self, filepath)
 
 
 def build_model(
@@ -83,6 +148,8 @@ def build_model(
     dropout: float = 0.0,
     max_length: int | None = None,
     inputs: Literal["ids", "text"] = "ids",
+    trainable_oov: bool | Sequence[int] = False,
+    device: str = "cpu",
     optimizer: Any = None,
     loss: Any = None,
     metrics: Any = None,
@@ -118,6 +185,10 @@ def build_model(
         strings as ``tf.constant(texts)`` or in a `tf.data.Dataset`. It refuses a Python list of
         `str` (a list means several inputs to it) and NumPy's ``<U`` arrays. XLA has no strings, so
         Keras runs such a model without `jit_compile`.
+    trainable_oov : bool or sequence of int
+        Train the rows of special and unfound tokens; see `FrozenEmbedding`.
+    device : str
+        Where the table is, as for `FrozenEmbedding`.
     optimizer, loss, metrics
         As for `keras.Model.compile`. The model is compiled if an optimizer and a loss are given.
     check : {"address", "deep", "off"}
@@ -136,6 +207,8 @@ def build_model(
     VocabularyError
         Text inputs, and the source has no vocabulary, or one without padding or unknown token, or
         a splitter that TensorFlow cannot repeat.
+    FrozenError
+        `trainable_oov=True`, and the source does not know its coverage.
     ValueError
         An argument is not one of those above.
 
@@ -151,7 +224,9 @@ def build_model(
         )
     if pooling == "flatten" and max_length is None:
         raise ValueError("pooling='flatten' needs texts of a fixed length: give max_length=")
-    embedding = FrozenEmbedding(source, name="embedding")
+    embedding = FrozenEmbedding(
+        source, trainable_oov=trainable_oov, device=device, name="embedding"
+    )
     entry, ids = _entry(inputs, embedding.vocabulary, max_length)
     x = embedding(ids)
     if pooling is not None:
@@ -206,18 +281,32 @@ def _dropped(x: Any, dropout: float, number: int) -> Any:
     return keras.layers.Dropout(dropout, name=f"dropout_{number}")(x)
 
 
-def load_model(path: str | os.PathLike[str], table: object = None, **options: Any) -> keras.Model:
-    """Load a `.keras` file, and look for the stores of its frozen tables beside it, too.
+def load_model(
+    path: str | os.PathLike[str],
+    table: object = None,
+    *,
+    search: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+    **options: Any,
+) -> keras.Model:
+    """Load a `.keras` file, with the tables it refers to or holds.
 
-    `keras.saving.load_model` loads it as well, but does not look there, and needs the classes of
-    this library: import `embedfreeze.model` first.
+    A table that lies in a store is told by its digest and by that of its tokens, and looked for in
+    this order: `table`; the tables of this process; the recorded path, relative to the folder of
+    the model; the file of that name beside the model; in the folders of `search`; in those of the
+    environment variable ``EMBEDFREEZE_PATH`` (with colons between them); at last where it was when
+    the model was saved. What lies in a place and is another table is passed over.
+
+    `keras.saving.load_model` loads the file as well, once `embedfreeze.model` is imported. It looks
+    in the same places, with the working directory for the folder of the model.
 
     Parameters
     ----------
     path : path
         The model.
-    table : path, Embeddings or AlignedEmbeddings, optional
-        The table of every `FrozenEmbedding` in the model.
+    table : path, Embeddings or AlignedEmbeddings, or a list of them, optional
+        The tables of all `FrozenEmbedding` layers in the model, in any order.
+    search : path or sequence of paths
+        Folders where stores may lie.
     **options
         Of `keras.saving.load_model`.
 
@@ -226,16 +315,15 @@ def load_model(path: str | os.PathLike[str], table: object = None, **options: An
     FileError
         There is no such file.
     FrozenError
-        The table has another digest than the model was saved with, or is not found, be it in a
+        No table given has the digest that the model was saved with, or none is found, be it in a
         store or in the model's own file.
+    FrozenBytesChanged
+        The table in the model's own file is damaged.
     """
     name = os.fspath(path)
     if "://" not in name and not os.path.exists(name):
         raise FileError("cannot be read: no such file; give the file of a saved model", path=name)
-    if isinstance(table, str | os.PathLike):
-        table = formats.read(os.fspath(table))
-    given = None if table is None else Table.of(table)
-    with searching(os.path.dirname(os.path.abspath(path)), given):
+    with searching(Search.of(path, table, search)), own_errors():
         model = keras.saving.load_model(path, **options)
     for _, variable in frozen_variables(model):
         variable.check()  # its table may be missing in the file

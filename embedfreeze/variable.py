@@ -9,15 +9,20 @@ import numpy as np
 
 from embedfreeze.backend import keras
 from embedfreeze.errors import FrozenError
-from embedfreeze.locked import THAW, LockedVariable, unwrapped
+from embedfreeze.locked import LockedVariable
+from embedfreeze.ondevice import device_name
+from embedfreeze.proof import How
+from embedfreeze.refusals import NeverTrainable, unwrapped
 from embedfreeze.sealed import SealedMatrix, seal_array
-from embedfreeze.table import Table, TableRecord
+from embedfreeze.storage import numpy_dtype
+from embedfreeze.table import Table
+from embedfreeze.tablerecord import TableRecord
 from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["FrozenVariable", "frozen_scalar"]
 
 
-class FrozenVariable(keras.Variable):  # type: ignore[misc]
+class FrozenVariable(NeverTrainable, keras.Variable):  # type: ignore[misc]
     """A `keras.Variable` over sealed memory: never trainable, never written, never copied.
 
     A layer or model that holds one lists it in `weights` and `non_trainable_weights`. Assigning
@@ -27,17 +32,28 @@ class FrozenVariable(keras.Variable):  # type: ignore[misc]
     Parameters
     ----------
     source : AlignedEmbeddings, Embeddings of a store, or SealedMatrix
-        The memory, float32 or float16 [rows, dim].
+        The memory: float32, float16 or bfloat16 [rows, dim], or int8 [rows, dim + 4] with the scale
+        of each row (`embedfreeze.storage`). The variable is the matrix as it is stored; a layer's
+        lookup makes vectors of it.
     name : str, optional
         Of the variable.
+    device : str
+        ``"cpu"``: the memory is read in place. ``"gpu"``, ``"gpu:1"`` or another CPU, as in
+        ``"cpu:1"``: it is copied there, and what `check` compares is a digest computed on the
+        device, which takes longer for a larger table (docs/devices.md).
 
     Raises
     ------
     TypeError
         The source is not in sealed or watched memory.
+    EmbedFreezeError
+        There is no such device.
     """
 
-    def __init__(self, source: object, name: str | None = None) -> None:
+    def __init__(self, source: object, name: str | None = None, device: str = "cpu") -> None:
+        self._refuse_second("_held")
+        self.device = device_name(device)
+        self._locked: LockedVariable | None = None
         self._held = source if isinstance(source, TableRecord) else Table.of(source)
         super().__init__(
             self._refuse_unloaded,
@@ -52,7 +68,10 @@ class FrozenVariable(keras.Variable):  # type: ignore[misc]
 
     def _initialize_with_initializer(self, initializer: Any) -> None:
         self._initializer = initializer
-        self._value: LockedVariable | None = None
+        self._value: Any = None
+
+    def _initialize(self, value: Any) -> NoReturn:
+        self._refuse("it is made of its table, received another value")
 
     def _deferred_initialize(self) -> None:
         """Made inside a Keras scope without state, the variable has its memory nonetheless."""
@@ -66,9 +85,17 @@ class FrozenVariable(keras.Variable):  # type: ignore[misc]
         )
 
     def hold(self, table: Table) -> None:
-        """Take the table that a variable of a half-loaded model waits for."""
+        """Take the table that a variable of a half-loaded model waits for.
+
+        Raises
+        ------
+        FrozenError
+            It has a table.
+        """
+        if self._locked is not None:
+            self._refuse("it has a table, received another")
         self._held = table
-        self._value = LockedVariable(table, self.path, self)
+        self._value = self._locked = LockedVariable(table, self.path, self, self.device)
 
     # ---- what it holds
 
@@ -85,9 +112,9 @@ class FrozenVariable(keras.Variable):  # type: ignore[misc]
     @property
     def tf_variable(self) -> LockedVariable:
         """The variable that TensorFlow sees: a `tf.Variable`, locked."""
-        if self._value is None:
+        if self._locked is None:
             self._refuse_unloaded()
-        return self._value
+        return self._locked
 
     @property
     def sealed(self) -> SealedMatrix:
@@ -105,6 +132,11 @@ class FrozenVariable(keras.Variable):  # type: ignore[misc]
         return self.tf_variable.table.vocabulary
 
     @property
+    def dim(self) -> int:
+        """Values in a row: of an int8 table, without the four bytes of the scale."""
+        return self._held.dim
+
+    @property
     def padding_id(self) -> int | None:
         """The vocabulary's padding id, where there is one."""
         return self._held.padding_id
@@ -114,19 +146,26 @@ class FrozenVariable(keras.Variable):  # type: ignore[misc]
         """Hexadecimal SHA-256 over the SHA-256 of each 1 MiB block of the matrix."""
         return self.record.digest
 
+    @property
+    def how(self) -> How:
+        """What `check` compares."""
+        return self.tf_variable.placement.how
+
     def check(self) -> None:
-        """Check in constant time, outside of graphs, that the variable is the guarded memory.
+        """Check outside of graphs, and in place in constant time, that the bytes are the same.
 
         Raises
         ------
         FrozenBytesChanged
-            It is not. The row and token are named where the original bytes survive.
+            They are not. The row and token are named where the original bytes survive.
         """
-        self.tf_variable.check()
+        self.verify()
 
     def verify(self, deep: bool = False) -> None:
         """`check`, and with `deep` also compare all bytes, by digest."""
         self.tf_variable.verify(deep)
+        if self._value is not self._locked:
+            self.tf_variable.report("another variable was put in its place")
 
     # ---- reads that do not copy
 
@@ -148,12 +187,6 @@ class FrozenVariable(keras.Variable):  # type: ignore[misc]
     def __repr__(self) -> str:
         return f"<FrozenVariable path={self.path}, shape={tuple(self.shape)}, dtype={self.dtype}>"
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenVariable:
-        return self
-
-    def __reduce__(self) -> NoReturn:
-        self.tf_variable.__reduce__()
-
     # ---- writes that are refused
 
     def assign(self, value: Any) -> Any:
@@ -171,15 +204,19 @@ class FrozenVariable(keras.Variable):  # type: ignore[misc]
         """Refused."""
         self.tf_variable.assign_sub(value)
 
-    @property
-    def trainable(self) -> bool:
-        """Always False; setting it to True raises `FrozenError`."""
-        return False
+    # Optimizers of tf.compat.v1 take a tf.Variable; of one of Keras they ask these things first.
 
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        if value:
-            raise FrozenError(f"frozen variable {self.path!r}: trainable=True is refused; {THAW}")
+    def get_shape(self) -> NoReturn:
+        """Refused."""
+        self._refuse("optimizers of tf.compat.v1 are refused")
+
+    @property
+    def _in_graph_mode(self) -> NoReturn:
+        self.get_shape()
+
+    @property
+    def _unique_id(self) -> NoReturn:
+        self.get_shape()
 
     def _export_to_saved_model_graph(
         self, object_map: Any, tensor_map: Any, options: Any, **options_: Any
@@ -210,5 +247,5 @@ def frozen_scalar(value: float, dtype: str = "float32", name: str | None = None)
     >>> float(five), five.trainable
     (5.0, False)
     """
-    sealed = seal_array(np.full((1, 1), value, dtype=dtype))
+    sealed = seal_array(np.full((1, 1), value, dtype=numpy_dtype(dtype)))
     return FrozenVariable(Table(sealed, shape=()), name=name)

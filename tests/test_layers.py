@@ -18,6 +18,7 @@ LEVELS = [
     "errors",
     "backend",
     "threads",
+    "storage",
     "_kernel",
     "tokens",
     "files",
@@ -36,15 +37,33 @@ LEVELS = [
     "align",
     "convert",
     "batch",
+    "tablerecord",
     "table",
     "search",
+    "embedded",
+    "weights",
+    "servedrecord",
+    "proof",
+    "refusals",
+    "audit",
+    "placement",
+    "ondevice",
     "locked",
     "variable",
+    "guarded",
+    "lookup",
+    "openrows",
+    "ordinary",
     "frozen",
+    "stored",
+    "thawing",
     "checks",
     "textids",
     "pooling",
     "model",
+    "bundle",
+    "savedfiles",
+    "savedmodels",
     "training",
     "hyperparameter",
     "demo",
@@ -52,13 +71,13 @@ LEVELS = [
     "cli",
     "__init__",
 ]
-# The modules that import TensorFlow as they are imported. Those above `locked` never import it, or
+# The modules that import TensorFlow as they are imported. Those above `audit` never import it, or
 # one of these, but for the LATE ones; those below (`cli`, `__init__`) and the LATE ones only when a
 # call needs it.
 WITH_TENSORFLOW = [
     "backend",
     "graphtext",
-    *LEVELS[LEVELS.index("locked") : LEVELS.index("demo") + 1],
+    *LEVELS[LEVELS.index("audit") : LEVELS.index("demo") + 1],
 ]
 LATE = ["vocabularies.tokeras"]
 
@@ -145,7 +164,7 @@ def early(source: str, module: str) -> list[str]:
     if module in WITH_TENSORFLOW:
         return []
     names = ("tensorflow", "keras", *(f"embedfreeze.{name}" for name in WITH_TENSORFLOW))
-    never = level(module) < level("locked") and module not in LATE
+    never = level(module) < level("audit") and module not in LATE
     return [
         f"{module}, line {item.line}: imports {item.target}"
         for item in imports(source)
@@ -239,7 +258,8 @@ CHILD = """
 import json, sys
 import embedfreeze
 import embedfreeze.cli
-heavy = [name for name in ("tensorflow", "keras", "gensim", "h5py") if name in sys.modules]
+late = ("tensorflow", "keras", "gensim", "h5py", "ml_dtypes")
+heavy = [name for name in late if name in sys.modules]
 missing = [name for name in embedfreeze.__all__ if getattr(embedfreeze, name, None) is None]
 print(json.dumps({"heavy": heavy, "missing": missing, "unlisted":
     [name for name in embedfreeze.__all__ if name not in dir(embedfreeze)]}))
