@@ -159,6 +159,7 @@ def test_seeds_are_drawn_anew() -> None:
     assert len(set(ondevice.SEEDS.tolist())) == 2
 
 
+@pytest.mark.slow
 def test_a_digest_needs_no_memory_of_the_size_of_the_table() -> None:
     values = on_device(np.ones((1 << 18, 128), np.float32))  # 128 MiB
     ondevice.device_digest(values[:3], DEVICE)  # what XLA needs once
@@ -270,7 +271,7 @@ def test_refusals_are_those_of_every_frozen_variable() -> None:
 
 
 @pytest.mark.parametrize("dtype", STORED[:4])
-@pytest.mark.parametrize("mode", ["eager", "graph", "jit"])
+@pytest.mark.parametrize("mode", ["eager", "jit"])
 def test_lookups_are_those_of_the_table_in_place(dtype: str, mode: str) -> None:
     matrix = stored(dtype, dim=8)
     here, there = (FrozenEmbedding(seal_array(matrix), device=d) for d in ("cpu", DEVICE))

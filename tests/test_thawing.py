@@ -44,9 +44,9 @@ def test_ours(case: Case) -> None:
     assert fails(case, fast_mode(case)) is None
 
 
-@pytest.mark.parametrize("case", cases("stock", "variable")[::16], ids=str)
+@pytest.mark.parametrize("case", cases("stock", "variable")[::32], ids=str)
 def test_stock_subjects(case: Case) -> None:
-    """One in sixteen; `test_all_in_all_modes` tries them all."""
+    """One in thirty-two; `test_all_in_all_modes` tries them all."""
     assert fails(case, fast_mode(case)) is None
 
 

@@ -23,6 +23,14 @@ from embedfreeze.sealed import seal_array
 VOCABULARY = ef.Vocabulary([f"word{i}" for i in range(600)])
 VALUES = np.random.default_rng(0).normal(size=(len(VOCABULARY), 16)).astype("float32")
 BATCH, STEPS = 8, 4
+# Without the end of the interpreter: on a busy machine TensorFlow, which has had replicas, takes
+# minutes for it.
+PYTEST = """
+import os, sys, pytest
+code = pytest.main(sys.argv[1:])
+sys.stdout.flush()
+os._exit(code)
+"""
 IDS = np.random.default_rng(1).integers(0, len(VOCABULARY), (BATCH * STEPS, 5)).astype("int32")
 LABELS = (np.arange(len(IDS)) % 2).astype("float32")[:, None]
 ROW = 321
@@ -36,7 +44,7 @@ def divide_cpu() -> None:
 
 def run_cases(name: str, home: Path, marks: str = "", **env: str) -> int:
     """Run those cases of a module that have the marks, in a fresh pytest; how many passed."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-c", PYTEST, "-q", "-p", "no:cacheprovider"]
     options = ["--basetemp", str(home / "cases"), "-m", marks, str(Path(__file__).parent / name)]
     done = subprocess.run(
         command + options,
