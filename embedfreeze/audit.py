@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from embedfreeze.backend import tf
+from embedfreeze.backend import op_def_registry, tf
 
 __all__ = ["Write", "find_writes", "outermost"]
 
@@ -71,22 +71,19 @@ def outermost(graph: Any) -> Any:
     return graph
 
 
-def find_writes(graph: Any, handle: Any) -> list[Write]:
+def find_writes(graph: Any, placeholder: str) -> list[Write]:
     """The operations that would write to a variable, in a traced function and in all it calls.
 
     Parameters
     ----------
     graph : FuncGraph
         Of a function that is traced to its end, the outermost one.
-    handle : tf.Tensor
-        Of the variable, as an eager tensor.
+    placeholder : str
+        The operation in it that stands for the variable's handle.
     """
-    held = {(inner.op.name, 0) for outer, inner in graph.captures if outer is handle}
-    if not held:
-        return []
     definition = graph.as_graph_def()
     library = {function.signature.name: function for function in definition.library.function}
-    return list(_Search(library).writes(definition.node, held, graph.name))
+    return list(_Search(library).writes(definition.node, {(placeholder, 0)}, graph.name))
 
 
 class _Search:
@@ -95,6 +92,7 @@ class _Search:
     def __init__(self, library: Mapping[str, Any]) -> None:
         self._library = library
         self._seen: set[tuple[str, frozenset[int]]] = set()
+        self._outputs: dict[tuple[str, frozenset[int]], list[int]] = {}
 
     def writes(self, nodes: Sequence[Any], held: set[Place], function: str) -> Iterator[Write]:
         """Those among the nodes of a function in which the tensors `held` are the handle."""
@@ -103,10 +101,14 @@ class _Search:
             taken = [number for number, place in enumerate(_inputs(node)) if place in held]
             if not taken or node.op in _READS or node.op in _PASSES:
                 continue
-            if node.op in _CALLS:
-                yield from self._called(node, taken)
-            else:
+            callees = list(self._callees(node, taken))
+            if not callees:
                 yield Write(node.name, node.op, function)
+            for callee in callees:
+                if callee not in self._seen:
+                    self._seen.add(callee)
+                    body, inner = self._body(*callee)
+                    yield from self.writes(body.node_def, inner, callee[0])
 
     def _pass_on(self, nodes: Sequence[Any], held: set[Place]) -> None:
         """Add what hands the handle on, until nothing is added: loops lead back."""
@@ -130,35 +132,76 @@ class _Search:
 
     def _returned(self, node: Any, taken: Sequence[int]) -> Iterator[int]:
         """Which outputs of a call are the handle again."""
-        for name, arguments in self._callees(node, taken):
-            function = self._library[name]
-            held = self._arguments(function, arguments)
-            self._pass_on(function.node_def, held)
-            for number, output in enumerate(function.signature.output_arg):
-                if _place(function.ret[output.name]) in held:
-                    yield number
-
-    def _called(self, node: Any, taken: Sequence[int]) -> Iterator[Write]:
-        for name, arguments in self._callees(node, taken):
-            if (name, arguments) not in self._seen:
-                self._seen.add((name, arguments))
-                function = self._library[name]
-                held = self._arguments(function, arguments)
-                yield from self.writes(function.node_def, held, name)
+        for callee in self._callees(node, taken):
+            if callee not in self._outputs:
+                self._outputs[callee] = []  # what a function that calls itself has then
+                body, held = self._body(*callee)
+                self._pass_on(body.node_def, held)
+                names = [output.name for output in body.signature.output_arg]
+                places = [_place(body.ret[name]) for name in names]
+                self._outputs[callee] = [i for i, place in enumerate(places) if place in held]
+            yield from self._outputs[callee]
 
     def _callees(self, node: Any, taken: Sequence[int]) -> Iterator[tuple[str, frozenset[int]]]:
-        """The functions that a node calls, each with the numbers of the arguments taken."""
-        first, attributes = _CALLS[node.op]
-        arguments = frozenset(number - first for number in taken)
-        for attribute in attributes:
-            value = node.attr[attribute]
-            for function in value.list.func or [value.func]:
-                if function.name in self._library:
-                    yield function.name, arguments
+        """The functions that a node calls with the handle, and which of their arguments it is."""
+        if node.op in _CALLS:
+            first, attributes = _CALLS[node.op]
+            for attribute in attributes:
+                for name in _functions(node, attribute):
+                    if name in self._library:
+                        yield name, frozenset(number - first for number in taken)
+            return
+        for attribute, behind in _captured(node, taken):
+            for name in _functions(node, attribute):
+                if name in self._library:
+                    count = len(self._library[name].signature.input_arg)
+                    yield name, frozenset(count - number for number in behind)
 
-    def _arguments(self, function: Any, numbers: frozenset[int]) -> set[Place]:
+    def _body(self, name: str, arguments: frozenset[int]) -> tuple[Any, set[Place]]:
+        """A function, and the tensors in it that are the handle."""
+        function = self._library[name]
         names = [argument.name for argument in function.signature.input_arg]
-        return {(names[number], 0) for number in numbers}
+        return function, {(names[number], 0) for number in arguments}
+
+
+def _functions(node: Any, attribute: str) -> list[str]:
+    value = node.attr[attribute]
+    return [function.name for function in value.list.func or [value.func]]
+
+
+def _captured(node: Any, taken: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
+    """Functions that an operation keeps, such as `MapDataset`, with tensors that they captured.
+
+    These are a list among the inputs of the operation, and the last arguments of the function. The
+    list of a function `f` among several is called ``f_other_arguments``.
+
+    Yields
+    ------
+    str
+        The attribute that names the function.
+    list of int
+        Where the handle is among the arguments, counted from behind: 1 is the last.
+    """
+    definition = op_def_registry.get(node.op)
+    if definition is None:
+        return
+    functions = [attr.name for attr in definition.attr if attr.type in ("func", "list(func)")]
+    first = 0
+    for argument in definition.input_arg:
+        count = _length(node, argument)
+        behind = [first + count - number for number in taken if first <= number < first + count]
+        first += count
+        if behind and argument.type_list_attr:
+            own = [name for name in functions if argument.name.startswith(f"{name}_")]
+            for attribute in own or functions:
+                yield attribute, behind
+
+
+def _length(node: Any, argument: Any) -> int:
+    """How many tensors an input of an operation stands for."""
+    if argument.type_list_attr:
+        return len(node.attr[argument.type_list_attr].list.type)
+    return node.attr[argument.number_attr].i if argument.number_attr else 1
 
 
 def _inputs(node: Any) -> list[Place]:

@@ -6,7 +6,7 @@ import os
 
 from embedfreeze.errors import EmbedFreezeError
 
-__all__ = ["Functional", "ResourceVariable", "colocate_with", "keras", "tf"]
+__all__ = ["Functional", "ResourceVariable", "colocate_with", "keras", "op_def_registry", "tf"]
 
 
 def _refuse_other_keras() -> None:
@@ -33,6 +33,9 @@ try:
 
     # Keras names the class of functional models nowhere else.
     from keras.src.models.functional import Functional
+
+    # What the inputs of an operation are; TensorFlow says it nowhere else.
+    from tensorflow.python.framework import op_def_registry
 
     # The public one, of `tf.compat.v1`, logs a warning.
     from tensorflow.python.framework.ops import colocate_with

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
 from embedfreeze.backend import keras
 from embedfreeze.errors import FrozenBytesChanged, FrozenError
-from embedfreeze.frozen import FrozenVariable, frozen_variables
+from embedfreeze.frozen import FrozenEmbedding, FrozenVariable, frozen_variables
 from embedfreeze.proof import FreezeProof, TableProof
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "checked_mode",
     "need_frozen_variables",
     "proof_of",
+    "retracing",
     "step_range",
     "steps_done",
 ]
@@ -93,11 +95,15 @@ class StepCounter:
     def made(self) -> int:
         """The steps of the execution that just ended: the last one of an epoch may make fewer.
 
-        A model with a step of its own may have no optimizer that counts; it is taken at its word.
+        A model with a step of its own may have no optimizer that counts, and one that scales the
+        loss counts no step whose gradients overflow: then it is as many as there should be.
         """
         if self._before is None:
             return 1
-        return steps_done(self._model.optimizer) - self._before or self._model.steps_per_execution
+        nominal = self._model.steps_per_execution
+        if hasattr(self._model.optimizer, "inner_optimizer"):
+            return int(nominal)
+        return steps_done(self._model.optimizer) - self._before or int(nominal)
 
     def end(self) -> None:
         """After an execution that was checked."""
@@ -105,9 +111,13 @@ class StepCounter:
 
 
 def steps_done(optimizer: Any) -> int:
-    """How many steps an optimizer has made since it was created, over all fits and loads."""
-    iterations = getattr(optimizer, "iterations", 0)
-    return int(keras.ops.convert_to_numpy(iterations))
+    """How many steps an optimizer has made since it was created, over all fits and loads.
+
+    Each batch is one, also where gradients are accumulated over several before they are applied,
+    which is what the optimizer's `iterations` counts.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    return int(keras.ops.convert_to_numpy(getattr(optimizer, "_iterations", 0)))
 
 
 def check_frozen(
@@ -151,6 +161,19 @@ def _located(
     )
 
 
+@contextmanager
+def retracing(model: keras.Model) -> Iterator[None]:
+    """A model whose traced functions would write to a frozen variable does not keep them.
+
+    They are traced, and searched, again when it is run again.
+    """
+    try:
+        yield
+    except FrozenError:
+        model.train_function = model.test_function = model.predict_function = None
+        raise
+
+
 class CheckedFunction:
     """A function that Keras calls for each execution of steps, with a check after it.
 
@@ -175,11 +198,13 @@ class CheckedFunction:
         counter = self.counter
         if counter is None:
             result = self.function(data)
-            check_frozen(self.variables, self.model.check)
+            with retracing(self.model):
+                check_frozen(self.variables, self.model.check)
             return result
         counter.begin()
         result = self.function(data)
-        check_frozen(self.variables, self.model.check, lambda: self._steps(counter.made()))
+        with retracing(self.model):
+            check_frozen(self.variables, self.model.check, lambda: self._steps(counter.made()))
         if self.model.check != "off":
             counter.end()
         return result
@@ -193,7 +218,13 @@ def proof_of(name: str, variables: Sequence[Owned], deep: bool, steps: int = 0) 
     """What was found of variables that were just checked."""
     tables = []
     for layer, variable in variables:
-        table, how = variable.tf_variable.table, "deep" if deep else variable.how
-        address = None if variable.how == "device" else variable.sealed.address
-        tables.append(TableProof.of(layer and layer.name, table, how, address))
+        held = TableProof.of(
+            layer and layer.name, variable.tf_variable.table, "deep" if deep else variable.how
+        )
+        trained = len(layer.open_rows) if isinstance(layer, FrozenEmbedding) else 0
+        tables.append(
+            held.at(variable.sealed.address, trained)
+            if variable.how == "address"
+            else held.copied_to(variable.device, trained)
+        )
     return FreezeProof(name, tuple(tables), steps)

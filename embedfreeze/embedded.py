@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from embedfreeze.errors import FormatError
+from embedfreeze.files import FileIdentity
 from embedfreeze.table import Table
 
 __all__ = ["LINK", "STORE", "embedded_store", "linked", "write_embedded"]
@@ -14,8 +15,9 @@ __all__ = ["LINK", "STORE", "embedded_store", "linked", "write_embedded"]
 STORE = "table.safetensors"
 LINK = "table.json"
 _ASSETS = "assets"  # what Keras calls the folder with the files of all layers
-# Where each table was last written to, by its key: for other layers of the same model.
-_last_written: dict[tuple[str, str, str], str] = {}
+# Where each table was last written to, and which file that is, by its key: for other layers of the
+# same model.
+_last_written: dict[tuple[str, str, str], tuple[str, FileIdentity]] = {}
 
 
 def write_embedded(table: Table, folder: str) -> None:
@@ -30,13 +32,13 @@ def write_embedded(table: Table, folder: str) -> None:
     """
     key, target = table.record.key, os.path.join(folder, STORE)
     written, root = _last_written.get(key), _assets_of(folder)
-    if written is not None and _written_now(written, root):
-        link = {"table": os.path.relpath(written, folder)}
+    if written is not None and _written_now(*written, root):
+        link = {"table": os.path.relpath(written[0], folder)}
         with open(os.path.join(folder, LINK), "w", encoding="utf-8") as file:
             json.dump(link, file)
         return
     table.save(target)
-    _last_written[key] = os.path.abspath(target)
+    _last_written[key] = os.path.abspath(target), FileIdentity.at(target)
 
 
 def _assets_of(folder: str) -> str | None:
@@ -47,10 +49,12 @@ def _assets_of(folder: str) -> str | None:
     return os.path.join(head, name) if name else None
 
 
-def _written_now(path: str, root: str | None) -> bool:
+def _written_now(path: str, identity: FileIdentity, root: str | None) -> bool:
     """Whether a table was written while this model was saved: Keras makes a new folder each time,
     and removes that of a `.keras` file when it is packed."""
-    return root is not None and os.path.commonpath([root, path]) == root and os.path.exists(path)
+    if root is None or os.path.commonpath([root, path]) != root or not os.path.exists(path):
+        return False
+    return FileIdentity.at(path) == identity
 
 
 def embedded_store(folder: str) -> str:

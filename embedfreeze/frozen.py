@@ -19,6 +19,7 @@ from embedfreeze.openrows import OpenRows, load_rows, save_rows
 from embedfreeze.ordinary import ordinary_embedding
 from embedfreeze.refusals import THAW, unwrapped, unwrapping
 from embedfreeze.search import find_table, open_table, reference
+from embedfreeze.table import live_tables
 from embedfreeze.tablerecord import TableRecord
 from embedfreeze.variable import FrozenVariable, frozen_scalar
 from embedfreeze.vocabulary import Vocabulary
@@ -142,17 +143,17 @@ class FrozenEmbedding(GuardedLayer):
         return self.add_weight(shape=shape, initializer=initial, name="oov")
 
     def _save_mode(self, save: str | None) -> str:
+        if save not in (None, "embed", "reference"):
+            raise ValueError(f"save must be 'embed' or 'reference', received {save!r}")
         table = self.table.table
-        if save == "embed" or table is None:
+        if table is None:
             return save or "embed"
-        if table.store_path is not None and save in (None, "reference"):
-            return "reference"
-        if save is None:
-            return "embed"
-        raise FrozenError(
-            f"save must be 'embed', or 'reference' for a table in a store, received {save!r}: "
-            "write the embeddings to a .safetensors file and read that"
-        )
+        if save == "reference" and table.store_path is None:
+            raise FrozenError(
+                "save='reference' refers to the store of a table, received one that no store "
+                "holds: write the embeddings to a .safetensors file and read that, or leave it out"
+            )
+        return save or ("embed" if table.store_path is None else "reference")
 
     @property
     def vocabulary(self) -> Vocabulary | None:
@@ -281,6 +282,8 @@ class FrozenEmbedding(GuardedLayer):
         config = super().get_config()
         if self._open is None:
             del config["trainable"]
+        if self.table.table is not None:
+            live_tables.add(self.table.table)  # a clone takes this one, though others are equal
         return {
             **config,
             "mask_padding": self.mask_padding,

@@ -14,7 +14,7 @@ import numpy as np
 
 from embedfreeze.audit import find_writes, outermost
 from embedfreeze.backend import ResourceVariable, colocate_with, keras, tf
-from embedfreeze.errors import EmbedFreezeError, FrozenBytesChanged
+from embedfreeze.errors import EmbedFreezeError, FrozenBytesChanged, FrozenError
 from embedfreeze.ondevice import placed
 from embedfreeze.placement import HOST, host_memory, read_whole
 from embedfreeze.refusals import NeverTrainable, unwrapped
@@ -55,7 +55,8 @@ class LockedVariable(NeverTrainable, ResourceVariable):  # type: ignore[misc]
         self.placement = placed(table, device)
         self.path = path
         self._owner = weakref.ref(owner)
-        self._untold: weakref.WeakSet[Any] = weakref.WeakSet()  # graphs not searched for writes yet
+        # Graphs that were not searched for writes yet, and what stands for the handle there.
+        self._untold: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
         with tf.init_scope(), tf.device(self.placement.device):
             super().__init__(self.placement.tensor(), trainable=False, name=path)
 
@@ -65,7 +66,7 @@ class LockedVariable(NeverTrainable, ResourceVariable):  # type: ignore[misc]
         if not tf.executing_eagerly():
             graph = outermost(tf.compat.v1.get_default_graph())
             if isinstance(graph, tf.__internal__.FuncGraph):  # not the file of a SavedModel
-                self._untold.add(graph)
+                self._untold[graph] = graph.capture(self._handle).op.name
         return self._handle
 
     # ---- reading
@@ -94,7 +95,12 @@ class LockedVariable(NeverTrainable, ResourceVariable):  # type: ignore[misc]
 
     def _refuse_graphs(self) -> None:
         if not tf.executing_eagerly():
-            self._refuse("its memory has no address in a graph: call this outside of tf.function")
+            raise unwrapped(
+                FrozenError(
+                    f"frozen variable {self.path!r} has no address in a graph: call this outside "
+                    "of tf.function"
+                )
+            )
 
     # ---- proof
 
@@ -117,7 +123,7 @@ class LockedVariable(NeverTrainable, ResourceVariable):  # type: ignore[misc]
                 self.report("it was changed, and changed back while it was compared")
         self._verify_memory(deep=False)
         while self._untold:
-            self._search_for_writes(self._untold.pop())
+            self._search_for_writes(*self._untold.popitem())
 
     def _surely_unchanged(self) -> bool:
         try:
@@ -125,8 +131,8 @@ class LockedVariable(NeverTrainable, ResourceVariable):  # type: ignore[misc]
         except tf.errors.OpError:
             self.report("an operation destroyed the variable of TensorFlow")
 
-    def _search_for_writes(self, graph: Any) -> None:
-        for write in find_writes(graph, self._handle):
+    def _search_for_writes(self, graph: Any, placeholder: str) -> None:
+        for write in find_writes(graph, placeholder):
             self._refuse(
                 f"no traced function may write to it, received the operation {write.operation!r} "
                 f"({write.kind}) in the function {write.function!r}, found before it changed "

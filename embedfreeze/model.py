@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from embedfreeze.backend import keras
 from embedfreeze.checks import Check, CheckedFunction, StepCounter, checked_mode
-from embedfreeze.errors import FileError, VocabularyError
+from embedfreeze.errors import FileError, FrozenError, VocabularyError
 from embedfreeze.frozen import FrozenEmbedding, frozen_variables
 from embedfreeze.pooling import Pooling, pooling_layer
 from embedfreeze.refusals import own_errors
@@ -28,17 +28,17 @@ class FrozenModel(keras.Model):  # type: ignore[misc]
 
     `fit`, `evaluate`, `predict` and their `_on_batch` kin check after each call of the function
     that Keras runs for a step (or for several, under `steps_per_execution`), outside the graph.
-    Steps are numbered from 1 as `model.optimizer.iterations` counts them: over all fits, and on
-    after loading. A model that holds this one as a layer has a `fit` of its own: give that a
-    `FreezeGuard`.
+    Steps are numbered from 1 as the optimizer counts batches: over all fits, and on after loading.
+    A model that holds this one as a layer has a `fit` of its own: give that a `FreezeGuard`.
 
     Parameters
     ----------
     *args, **kwargs
         As for a functional `keras.Model`: inputs, outputs, name.
     check : {"address", "deep", "off"}
-        ``"address"`` takes microseconds whatever the size of the table; ``"deep"`` hashes the
-        table after every execution. It may be set at any time, and is saved with the model.
+        ``"address"`` takes microseconds whatever the size of the table, but for a copy on another
+        device, which is read as a whole; ``"deep"`` hashes the table after every execution. It may
+        be set at any time, and is saved with the model.
         `keras.models.clone_model` does not carry it over: a clone has ``"address"``.
 
     Raises
@@ -56,7 +56,7 @@ class FrozenModel(keras.Model):  # type: ignore[misc]
     def __init__(self, *args: Any, check: Check = "address", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.check = check
-        self._steps: StepCounter | None = None
+        self._steps = StepCounter(self)
 
     @property
     def check(self) -> Check:
@@ -70,12 +70,15 @@ class FrozenModel(keras.Model):  # type: ignore[misc]
     @property
     def steps_checked(self) -> int:
         """After how many training steps, in this process, the tables were checked."""
-        return 0 if self._steps is None else self._steps.checked
+        return self._steps.checked
+
+    @steps_checked.setter
+    def steps_checked(self, steps: int) -> None:
+        self._steps.checked = steps
 
     def make_train_function(self, force: bool = False) -> Any:
         super().make_train_function(force)
         if not isinstance(self.train_function, CheckedFunction):
-            self._steps = StepCounter(self, self.steps_checked)
             self.train_function = CheckedFunction(self.train_function, self, self._steps)
         return self.train_function
 
@@ -103,7 +106,19 @@ class FrozenModel(keras.Model):  # type: ignore[misc]
     def save(
         self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **options: Any
     ) -> None:
-        """As `keras.Model.save`; what refers to a store is relative to the folder of the file."""
+        """As `keras.Model.save`; what refers to a store is relative to the folder of the file.
+
+        Raises
+        ------
+        FrozenError
+            The name is that of an older format, from which Keras cannot load this class.
+        """
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise FrozenError(
+                f"{filepath}: a model of build_model must be saved as a .keras file, received the "
+                "name of an older format, from which Keras cannot load it: give another name, or "
+                "save its weights with save_weights('NAME.weights.h5')"
+            )
         with saving_to(filepath, as_folder=zipped is False) as path:
             super().save(path, overwrite=overwrite, zipped=zipped, **options)
 
@@ -150,6 +165,8 @@ def build_model(
     inputs: Literal["ids", "text"] = "ids",
     trainable_oov: bool | Sequence[int] = False,
     device: str = "cpu",
+    save: Literal["reference", "embed"] | None = None,
+    check_ids: bool = False,
     optimizer: Any = None,
     loss: Any = None,
     metrics: Any = None,
@@ -187,8 +204,9 @@ def build_model(
         Keras runs such a model without `jit_compile`.
     trainable_oov : bool or sequence of int
         Train the rows of special and unfound tokens; see `FrozenEmbedding`.
-    device : str
-        Where the table is, as for `FrozenEmbedding`.
+    device, save, check_ids
+        Where the table is, what a saved model holds of it, and whether ids without a row are
+        refused, as for `FrozenEmbedding`.
     optimizer, loss, metrics
         As for `keras.Model.compile`. The model is compiled if an optimizer and a loss are given.
     check : {"address", "deep", "off"}
@@ -225,7 +243,12 @@ def build_model(
     if pooling == "flatten" and max_length is None:
         raise ValueError("pooling='flatten' needs texts of a fixed length: give max_length=")
     embedding = FrozenEmbedding(
-        source, trainable_oov=trainable_oov, device=device, name="embedding"
+        source,
+        save=save,
+        check_ids=check_ids,
+        trainable_oov=trainable_oov,
+        device=device,
+        name="embedding",
     )
     entry, ids = _entry(inputs, embedding.vocabulary, max_length)
     x = embedding(ids)

@@ -40,14 +40,13 @@ class OpenRows:
         Raises
         ------
         FrozenError
-            The table does not know its coverage; or the ids given are not ascending, in the
-            table, and other than the padding.
+            The table does not know its coverage; or the ids given are not those of rows, or one is
+            the padding's.
         """
-        if choice is True:
-            ids = table.tf_variable.table.open_rows
+        if isinstance(choice, bool | np.bool_):
+            ids = table.tf_variable.table.open_rows if choice else np.zeros(0, np.int64)
         else:
-            ids = np.asarray(() if choice is False else choice, dtype=np.int64)
-            _check_ids(ids, int(table.shape[0]), table.padding_id)
+            ids = _checked_ids(choice, int(table.shape[0]), table.padding_id)
         if not len(ids):
             return None
         slots = np.full(table.shape[0], -1, dtype=np.int32)
@@ -74,13 +73,19 @@ class OpenRows:
         return tf.where(slots[..., tf.newaxis] >= 0, tf.cast(rows, vectors.dtype), vectors)
 
 
-def _check_ids(ids: npt.NDArray[np.int64], rows: int, padding_id: int | None) -> None:
-    inside = not len(ids) or (ids[0] >= 0 and ids[-1] < rows)
-    if ids.ndim != 1 or not inside or (np.diff(ids) <= 0).any() or padding_id in ids:
+def _checked_ids(choice: Any, rows: int, padding_id: int | None) -> npt.NDArray[np.int64]:
+    """Row ids as they were given, ascending and each once."""
+    given = np.asarray(choice)
+    if given.size == 0:
+        return np.zeros(0, np.int64)
+    inside = given.dtype.kind in "iu" and given.ndim == 1
+    if not inside or given.min() < 0 or given.max() >= rows or padding_id in given:
         raise FrozenError(
-            f"trainable_oov must be True, False, or ascending row ids from 0 to {rows - 1} without "
-            f"the padding (id {padding_id}), received {ids.tolist()}"
+            f"trainable_oov must be True, False, or row ids from 0 to {rows - 1} without the "
+            f"padding (id {padding_id}), received {choice!r:.100}: name ids, as "
+            "vocabulary.index(token) gives them"
         )
+    return np.unique(given.astype(np.int64))
 
 
 def save_rows(store: Any, opened: OpenRows | None, trained: Any) -> None:

@@ -22,7 +22,8 @@ _raised: ContextVar[list[EmbedFreezeError] | None] = ContextVar("raised", defaul
 def unwrapped(error: E) -> E:
     """Tell autograph and Keras not to replace an error by one of theirs without its fields."""
     vars(error).update(ag_pass_through=True, _keras_call_info_injected=True)
-    if (raised := _raised.get()) is not None:
+    raised = _raised.get()  # no walrus: TensorFlow's autograph, which reads this, warns of one
+    if raised is not None:
         raised.append(error)
     return error
 

@@ -21,7 +21,7 @@ from embedfreeze.errors import (
     FrozenError,
 )
 from embedfreeze.files import PathLike
-from embedfreeze.proof import FreezeProof, TableProof, kept_digests
+from embedfreeze.proof import FreezeProof, TableProof, kept_proof
 from embedfreeze.savedfiles import (
     CONFIG,
     WEIGHTS,
@@ -35,7 +35,6 @@ from embedfreeze.sealed import block_digests, combine_digests
 from embedfreeze.search import Search, chosen_table, find_store
 from embedfreeze.servedrecord import ServedTable, read_served
 from embedfreeze.table import Table
-from embedfreeze.tablerecord import TableRecord
 
 __all__ = ["verify_saved"]
 
@@ -80,14 +79,17 @@ def verify_saved(
 
 def _refuse_other_proof(name: str, tables: Sequence[TableProof]) -> None:
     """`FrozenError` if the proof that was kept with the model speaks of other tables."""
-    kept = kept_digests(name)
+    kept = kept_proof(name)
+    if kept is None:
+        return
     for table in tables:
-        digests = kept.get(table.layer)
-        if digests is not None and table.digest not in digests:
+        of_layer = {one.digest for one in kept.tables if one.layer == table.layer}
+        digests = of_layer or {one.digest for one in kept.tables}
+        if table.digest not in digests:
             raise FrozenError(
                 f"{name}: layer {table.layer!r} has a table with the digest {table.digest}, "
-                f"received a proof beside it that speaks of {', '.join(sorted(digests))}: one of "
-                "the two was replaced, take both from one place"
+                f"received a proof beside it that speaks of {', '.join(sorted(digests))}: take "
+                "both from one place; or delete the proof, if another model was saved there since"
             )
 
 
@@ -175,7 +177,7 @@ def _verify_table(
         )
     _verify_bytes(name, saved.layer, table)
     if own is not None:
-        return _stored(saved.layer, record)
+        return TableProof.inside(saved.layer, record)
     return TableProof.of(saved.layer, table, "deep")
 
 
@@ -191,17 +193,6 @@ def _changed(name: str, layer: str | None, said: str, block: int | None) -> Froz
         f"the table of layer {layer!r} in {name} must keep its bytes: {said}",
         layer=layer,
         block=block,
-    )
-
-
-def _stored(layer: str | None, record: TableRecord) -> TableProof:
-    return TableProof(
-        layer=layer,
-        shape=tuple(record.shape),
-        dtype=record.dtype,
-        guarantee="stored",
-        how="deep",
-        find_digest=lambda: record.digest,
     )
 
 
@@ -250,4 +241,4 @@ def _verify_variable(
         block = int(min(different, key=len)[0])
         said = f"block {block} does not have its recorded digest"
         raise _changed(name, served.layer, said, block)
-    return _stored(served.layer, record)
+    return TableProof.inside(served.layer, record)

@@ -14,7 +14,6 @@ import mmap
 import os
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedfreeze.errors import FileError, FrozenBytesChanged, FrozenError
-from embedfreeze.files import Guard
+from embedfreeze.files import FileIdentity, Guard
 from embedfreeze.threads import spans, thread_count, thread_map
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = [
     "BLOCK_BYTES",
     "SEALS",
-    "FileIdentity",
     "SealedBytes",
     "SealedMatrix",
     "SealedMatrixBuilder",
@@ -75,24 +73,6 @@ def block_digests(matrix: npt.NDArray[Any], threads: int | None = None) -> npt.N
 def combine_digests(blocks: npt.NDArray[np.uint8]) -> str:
     """The digest of a matrix: hexadecimal SHA-256 over the digests of its blocks."""
     return sha256(np.ascontiguousarray(blocks).tobytes()).hexdigest()
-
-
-@dataclass(frozen=True)
-class FileIdentity:
-    """What tells a file from an edited or replaced one, without reading it."""
-
-    device: int
-    inode: int
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-
-    @classmethod
-    def of(cls, fd: int) -> FileIdentity:
-        status = os.fstat(fd)
-        return cls(
-            status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-        )
 
 
 class SealedMatrix:
@@ -191,6 +171,11 @@ class SealedMatrix:
     def digest(self) -> str:
         """Hexadecimal SHA-256 over the block digests."""
         return combine_digests(self.block_digests)
+
+    def digest_finder(self) -> Callable[[], str]:
+        """What gives the digest later; it keeps the memory only if nobody has hashed it yet."""
+        blocks = self.__dict__.get("block_digests")
+        return (lambda: self.digest) if blocks is None else (lambda: combine_digests(blocks))
 
     def dlpack_alias(self) -> npt.NDArray[Any]:
         """The same memory as an array that NumPy exports through DLPack.

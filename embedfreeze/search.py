@@ -127,10 +127,8 @@ def find_table(record: TableRecord, *, in_files: bool) -> Table | None:
     given = _search.get().given
     if given:
         return chosen_table(record, given)
-    live = live_tables.get(record.key)
-    if in_files and (live is None or live.store_path is None):
-        return find_store(record, _search.get())
-    return live
+    live = live_tables.find(record, in_store=in_files)
+    return find_store(record, _search.get()) if live is None and in_files else live
 
 
 def chosen_table(record: TableRecord, given: Sequence[Table]) -> Table:
@@ -213,6 +211,5 @@ def _as_recorded(record: TableRecord, table: Table) -> Table:
     """A table of equal content with the vocabulary that the model was saved with."""
     record.refuse_others([table.record])
     if isinstance(table.embeddings, Embeddings) and record.special is not None:
-        table = Table.of(replace(table.embeddings, special=record.special))
-        live_tables[record.key] = table  # the model's other layers over it will ask for it, too
+        return Table.of(replace(table.embeddings, special=record.special))
     return table

@@ -7,8 +7,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from threading import Lock
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import ReferenceType, ref
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +28,6 @@ from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["Table", "first_difference", "live_tables"]
 
-# The tables that this process holds, by `TableRecord.key`, so that a model's clone shares them.
-live_tables: WeakValueDictionary[tuple[str, str, str], Table] = WeakValueDictionary()
 _CHUNK_BYTES = 1 << 20
 
 
@@ -96,11 +95,14 @@ class Table:
             return cls(source, source.array.shape)
         if isinstance(source, Embeddings | AlignedEmbeddings) and source.sealed is not None:
             return cls(source.sealed, source.sealed.array.shape, source)
+        kind = type(source).__name__
+        if isinstance(source, Embeddings):
+            kind = f"Embeddings that are not in a store ({source.path or 'made in memory'})"
         raise TypeError(
-            "a frozen variable needs AlignedEmbeddings, or Embeddings read from a store, received "
-            f"{type(source).__name__}: align embeddings with embedfreeze.align(e, vocabulary), or "
-            "write them to a store and read that; seal a bare array with "
-            "embedfreeze.sealed.seal_array"
+            "a frozen table must be AlignedEmbeddings, or Embeddings read from a store, received "
+            f"{kind}: load a file with embedfreeze.load(path, vocabulary), align embeddings with "
+            "embedfreeze.align(e, vocabulary), or write them to a store and read that; seal a bare "
+            "array with embedfreeze.sealed.seal_array"
         )
 
     @property
@@ -181,7 +183,7 @@ class Table:
     def record(self) -> TableRecord:
         """What a saved model says about this table."""
         path = self.store_path
-        record = TableRecord(
+        return TableRecord(
             digest=self.sealed.digest,
             tokens_digest=_tokens_digest(self.embeddings),
             shape=list(self.shape),
@@ -191,8 +193,6 @@ class Table:
             padding_id=self.padding_id,
             special=self._special,
         )
-        live_tables[record.key] = self
-        return record
 
     def token(self, row: int | None) -> str | None:
         """The token of a row, if it has one."""
@@ -219,6 +219,43 @@ class Table:
         if self._special is None or self._special["splitter"] is None:
             stored = replace(stored, special=None)
         formats.write(stored, path, format="store", overwrite=True)
+
+
+class LiveTables:
+    """The tables that variables of this process hold, so that clones and loaded models share them.
+
+    They are not kept alive, and no digest is computed before one is looked for.
+    """
+
+    def __init__(self) -> None:
+        self._tables: list[ReferenceType[Table]] = []
+        self._lock = Lock()
+
+    def add(self, table: Table) -> None:
+        """Take note of a table in use, as the last one."""
+        with self._lock:
+            self._tables = [one for one in self._tables if one() not in (None, table)]
+            self._tables.append(ref(table))
+
+    def find(self, record: TableRecord, *, in_store: bool) -> Table | None:
+        """The table of a record that was noted last, if there is one; `in_store` in a store."""
+        for one in reversed(self._tables):
+            table = one()
+            if table is None or (list(table.shape), table.dtype) != (record.shape, record.dtype):
+                continue
+            if (table.store_path is not None or not in_store) and table.record.key == record.key:
+                return table
+        return None
+
+    def clear(self) -> None:
+        """Forget them, as if this were another process."""
+        self._tables = []
+
+    def __len__(self) -> int:
+        return sum(one() is not None for one in self._tables)
+
+
+live_tables = LiveTables()
 
 
 def _tokens(embeddings: Embeddings | AlignedEmbeddings) -> Tokens:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 from embedfreeze.backend import Functional, keras
@@ -109,3 +110,15 @@ class _Copy:
         for old, new in self._made.values():
             if isinstance(old, keras.layers.Layer) and not isinstance(old, models):
                 new.set_weights(old.get_weights())
+                for part, copied in zip(old._flatten_layers(), new._flatten_layers(), strict=True):
+                    _copy_state(part, copied)
+
+
+def _copy_state(old: keras.layers.Layer, new: keras.layers.Layer) -> None:
+    """What Keras' preprocessing layers learned, and keep beside their weights."""
+    if hasattr(old, "save_assets") and hasattr(new, "load_assets"):
+        with tempfile.TemporaryDirectory(prefix="embedfreeze-") as folder:
+            old.save_assets(folder)
+            new.load_assets(folder)
+    if hasattr(new, "finalize_state"):
+        new.finalize_state()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from embedfreeze.backend import keras, tf
@@ -15,10 +16,13 @@ from embedfreeze.checks import (
     checked_mode,
     need_frozen_variables,
     proof_of,
+    retracing,
     step_range,
     steps_done,
 )
 from embedfreeze.errors import FrozenError
+from embedfreeze.files import PathLike
+from embedfreeze.model import FrozenModel
 from embedfreeze.proof import FreezeProof
 from embedfreeze.refusals import unwrapped
 from embedfreeze.savedmodels import verify_saved
@@ -27,7 +31,11 @@ __all__ = ["FreezeGuard", "train_step", "verify"]
 
 
 def verify(
-    model: keras.layers.Layer | str | os.PathLike[str], deep: bool = False, **options: Any
+    model: keras.layers.Layer | str | os.PathLike[str],
+    deep: bool = False,
+    *,
+    table: object = None,
+    search: PathLike | Sequence[PathLike] = (),
 ) -> FreezeProof:
     """Check every frozen variable of a model or layer, or a saved model against its tables.
 
@@ -37,9 +45,10 @@ def verify(
         Holds at least one frozen variable, through any nesting. Of a saved model (a ``.keras`` or
         ``.weights.h5`` file, or the folder of a SavedModel) every byte of the tables is hashed.
     deep : bool
-        Also hash all bytes. Without it the check takes microseconds whatever the size.
-    **options
-        For a saved model, where its tables are: ``table``, ``search``, as for `load_model`.
+        Also hash all bytes. Without it the check takes microseconds whatever the size, but for a
+        copy on a device, of which a digest is computed.
+    table, search
+        Where the tables of a saved model are, as for `load_model`.
 
     Returns
     -------
@@ -57,7 +66,12 @@ def verify(
         The file is no saved model.
     """
     if isinstance(model, str | os.PathLike):
-        return verify_saved(model, **options)
+        return verify_saved(model, table=table, search=search)
+    if table is not None or search:
+        raise TypeError(
+            "table= and search= say where the tables of a saved model are, received a model in "
+            "use, which has its tables: leave them out"
+        )
     variables = need_frozen_variables(model)
     check_frozen(variables, "deep" if deep else "address")
     return proof_of(model.name, variables, deep, getattr(model, "steps_checked", 0))
@@ -118,7 +132,7 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]
     def _begin(self) -> None:
         if self._check != "off":
             self._variables = need_frozen_variables(self.model)
-        check_frozen(self._variables, self._check)
+        self._check_now()
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._begin()
@@ -130,27 +144,31 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if self._steps is not None:
-            check_frozen(self._variables, self._check, self._executed)
+            self._check_now(self._executed)
             self._steps.end()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        check_frozen(self._variables, self._check, lambda: self._checked)
-
-    def _executed(self) -> Steps:
-        made = 1 if self._steps is None else self._steps.made()
-        return step_range(self._checked + 1, self._checked + made)
+        self._check_now(lambda: self._checked)
 
     def on_test_begin(self, logs: Any = None) -> None:
         self._begin()
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
-        check_frozen(self._variables, self._check)
+        self._check_now()
 
     def on_predict_begin(self, logs: Any = None) -> None:
         self._begin()
 
     def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
-        check_frozen(self._variables, self._check)
+        self._check_now()
+
+    def _check_now(self, find_steps: Callable[[], Steps] | None = None) -> None:
+        with retracing(self.model):
+            check_frozen(self._variables, self._check, find_steps)
+
+    def _executed(self) -> Steps:
+        made = 1 if self._steps is None else self._steps.made()
+        return step_range(self._checked + 1, self._checked + made)
 
 
 def train_step(
@@ -216,6 +234,8 @@ def train_step(
     weights = model.trainable_variables
     optimizer.apply(tape.gradient(scaled, weights), weights)
     check_frozen(variables, check, lambda: steps_done(optimizer))
+    if isinstance(model, FrozenModel) and check != "off":
+        model.steps_checked += 1
     return value
 
 

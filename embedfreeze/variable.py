@@ -15,7 +15,7 @@ from embedfreeze.proof import How
 from embedfreeze.refusals import NeverTrainable, unwrapped
 from embedfreeze.sealed import SealedMatrix, seal_array
 from embedfreeze.storage import numpy_dtype
-from embedfreeze.table import Table
+from embedfreeze.table import Table, live_tables
 from embedfreeze.tablerecord import TableRecord
 from embedfreeze.vocabulary import Vocabulary
 
@@ -96,6 +96,7 @@ class FrozenVariable(NeverTrainable, keras.Variable):  # type: ignore[misc]
             self._refuse("it has a table, received another")
         self._held = table
         self._value = self._locked = LockedVariable(table, self.path, self, self.device)
+        live_tables.add(table)
 
     # ---- what it holds
 

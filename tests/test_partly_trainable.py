@@ -119,10 +119,17 @@ def test_rows_by_id() -> None:
     assert layer(np.arange(5)).numpy().tobytes() == expected.tobytes()
 
 
-@pytest.mark.parametrize("ids", [[3, 1], [1, 1], [-1], [12], [0, 1], [[1]]])
+@pytest.mark.parametrize("ids", [[-1], [12], [0, 1], [[1]], [1.0], [False, True], ["a"], 1])
 def test_wrong_ids_are_refused(table: AlignedEmbeddings, ids: Any) -> None:
-    with pytest.raises(FrozenError, match=r"ascending row ids from 0 to 11 .*padding \(id 0\)"):
+    with pytest.raises(FrozenError, match=r"row ids from 0 to 11 .*padding \(id 0\).*index"):
         FrozenEmbedding(table, trainable_oov=ids)
+
+
+def test_ids_in_any_order_and_numpys_true(table: AlignedEmbeddings) -> None:
+    assert FrozenEmbedding(table, trainable_oov=[3, 1, 3]).open_rows.tolist() == [1, 3]
+    assert FrozenEmbedding(table, trainable_oov=np.array([], np.int32)).oov is None
+    everything = FrozenEmbedding(table, trainable_oov=True).open_rows
+    assert np.array_equal(FrozenEmbedding(table, trainable_oov=np.True_).open_rows, everything)
 
 
 def test_a_table_without_coverage_is_refused_with_a_remedy() -> None:

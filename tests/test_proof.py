@@ -15,7 +15,7 @@ import tensorflow as tf
 
 import embedfreeze as ef
 from embedfreeze.align import AlignedEmbeddings
-from embedfreeze.errors import FormatError, FrozenBytesChanged, FrozenError
+from embedfreeze.errors import FileError, FormatError, FrozenBytesChanged, FrozenError
 from embedfreeze.pooling import MaskedPooling
 from embedfreeze.sealed import seal_array
 
@@ -166,3 +166,58 @@ def test_a_kept_proof_must_speak_of_the_models_table(tmp_path: Path) -> None:
         place.write_text(other.to_json()[:-9], encoding="utf-8")
         with pytest.raises(FormatError, match=f"{place}: the proof of a model cannot be read"):
             ef.verify(target)
+
+
+def test_it_says_no_more_than_was_checked(tmp_path: Path) -> None:
+    """A store whose vectors were damaged before it was opened has only a recorded digest."""
+    sealed().astype("int8").save(tmp_path / "t.safetensors")
+    store = ef.read(tmp_path / "t.safetensors")
+    proof = ef.verify(ef.FrozenEmbedding(store, name="words", trainable_oov=[3, 4]))
+    table = proof.tables[0]
+    assert str(proof) == (
+        "no change of the frozen bytes of 'words' was found: layer 'words' (600 x 512 int8, a "
+        f"watched file at {table.address:#x}, recorded digest {store.digest}, 2 of its rows are "
+        "trained instead): by address and the identity of the file"
+    )
+    assert (table.to_dict()["digest_is"], table.trained_rows) == ("recorded", 2)
+    deep = ef.verify(ef.FrozenEmbedding(store), deep=True)
+    assert "no frozen byte" in str(deep)
+    assert deep.tables[0].to_dict()["digest_is"] == "verified"
+
+
+def test_it_is_read_again_and_compared(tmp_path: Path) -> None:
+    model = compiled(sealed())
+    proof = ef.verify(model)
+    assert proof == ef.verify(model)
+    assert proof != ef.verify(model, deep=True)
+    written = proof.save(tmp_path / "mine.json")
+    assert written == str(tmp_path / "mine.json")
+    assert ef.FreezeProof.load(written) == proof
+    with pytest.raises(FileError, match="there is none: save the model first"):
+        proof.save(tmp_path / "missing.keras")
+    with pytest.raises(FileError, match="cannot be read"):
+        ef.FreezeProof.load(tmp_path / "missing.json")
+
+
+def test_options_of_saved_models_are_refused_for_others() -> None:
+    model = compiled(sealed())
+    with pytest.raises(TypeError, match="leave them out"):
+        ef.verify(model, search="folder")
+    with pytest.raises(TypeError, match="depp"):
+        ef.verify(model, depp=True)
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_every_batch_is_a_step(steps: int) -> None:
+    """Also where gradients are accumulated over several, and where steps are made by hand."""
+    model, guard = compiled(sealed()), ef.FreezeGuard()
+    optimizer = keras.optimizers.SGD(gradient_accumulation_steps=4)
+    model.compile(optimizer, "mse", steps_per_execution=steps)
+    model.fit(IDS, LABELS, 1, verbose=0, callbacks=[guard])
+    assert (ef.verify(model).steps, guard.proof().steps) == (12, 12)
+    scaling = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(), initial_scale=1e38)
+    model.compile(scaling, "mse", steps_per_execution=steps)
+    model.fit(IDS[:10], LABELS[:10], 1, verbose=0, callbacks=[guard])
+    assert (ef.verify(model).steps, guard.proof().steps) == (22, 22)
+    ef.train_step(model, IDS, LABELS)
+    assert ef.verify(model).steps == 23

@@ -1,5 +1,7 @@
 """A saved model refers to its table: how that is found again, moved, given, embedded once."""
 
+import copy
+import gc
 import json
 import shutil
 import zipfile
@@ -496,3 +498,45 @@ def test_a_damaged_embedded_table_is_our_own_error(tmp_path: Path) -> None:
     with pytest.raises(FrozenBytesChanged) as caught:
         ef.load_model(tmp_path / "bad.keras")
     assert caught.value.block == 0
+
+
+def test_a_table_in_use_is_found_after_an_equal_one_is_gone(tmp_path: Path) -> None:
+    """Clones and copies share the table of their original, whoever looked at an equal one since."""
+    model = small(aligned())
+    model.save(tmp_path / "model.keras")
+    address = model.get_layer("embedding").table.sealed.address
+    ef.verify(tmp_path / "model.keras")
+    other = small(aligned())
+    other.get_config()
+    del other
+    keras.backend.clear_session()
+    gc.collect()
+    for again in (
+        keras.models.clone_model(model),
+        copy.deepcopy(model),
+        ef.load_model(tmp_path / "model.keras"),
+    ):
+        assert again.get_layer("embedding").table.sealed.address == address
+
+
+def test_a_folder_that_is_written_again_holds_the_tables_of_the_new_model(tmp_path: Path) -> None:
+    def over(*values: float) -> keras.Model:
+        entry = keras.Input((6,), dtype="int32")
+        tables = [aligned(MATRIX + np.float32(value)) for value in values]
+        vectors = [FrozenEmbedding(table)(entry) for table in tables]
+        return keras.Model(entry, keras.layers.Concatenate()([*vectors, vectors[0]]))
+
+    over(0.0).save(tmp_path / "model", zipped=False)
+    shutil.rmtree(tmp_path / "model")
+    model = over(1.0, 0.0)
+    model.save(tmp_path / "model", zipped=False)
+    forget()
+    loaded = ef.load_model(tmp_path / "model")
+    assert np.array_equal(loaded(IDS), model(IDS))
+
+
+def test_a_format_that_does_not_load_is_refused_before_it_is_written(tmp_path: Path) -> None:
+    with pytest.raises(FrozenError, match=r"m\.h5: .* saved as a \.keras file"):
+        small(aligned()).save(tmp_path / "m.h5")
+    assert not list(tmp_path.iterdir())
+    small(aligned()).save_weights(tmp_path / "m.weights.h5")

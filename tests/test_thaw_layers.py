@@ -331,3 +331,20 @@ assert float(tf.reduce_min(thawed.embeddings.value)) == 1
 def test_the_peak_is_one_copy_of_the_table() -> None:
     (peak,) = map(int, child(PEAK).split())
     assert 200_000_000 <= peak <= 240_000_000  # a second copy would be 400
+
+
+def test_what_preprocessing_layers_learned_comes_along(table: AlignedEmbeddings) -> None:
+    numbers = np.random.default_rng(8).normal(3, 5, (40, 4)).astype("float32")
+    words = [["word1 word2"], ["word3 word1"]]
+    scaled, split = (
+        keras.layers.Normalization(),
+        keras.layers.TextVectorization(output_sequence_length=3),
+    )
+    scaled.adapt(numbers)
+    split.adapt(tf.constant(words))
+    given, texts = keras.Input((4,)), keras.Input((1,), dtype="string")
+    vectors = keras.layers.Flatten()(FrozenEmbedding(table, mask_padding=False)(split(texts)))
+    joined = keras.layers.Concatenate()([scaled(given), vectors])
+    model = keras.Model([given, texts], keras.layers.Dense(1)(joined))
+    inputs = [tf.constant(numbers[:2]), tf.constant(words)]
+    assert ef.thaw(model)(inputs).numpy().tobytes() == model(inputs).numpy().tobytes()

@@ -1,6 +1,7 @@
 """Opening files (mapped, compressed, in an archive) and writing them whole or not at all."""
 
 from embedfreeze.files.containers import Container
+from embedfreeze.files.identity import FileIdentity
 from embedfreeze.files.inputs import PathLike, PathOrFile, name_of
 from embedfreeze.files.libraries import PatientFile
 from embedfreeze.files.mapped import Guard, release_pages
@@ -10,6 +11,7 @@ from embedfreeze.files.source import HEAD_BYTES, Source, open_source
 __all__ = [
     "HEAD_BYTES",
     "Container",
+    "FileIdentity",
     "Guard",
     "PathLike",
     "PathOrFile",
