@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import pytest
@@ -50,9 +51,13 @@ def test_stock_subjects(case: Case) -> None:
     assert fails(case, fast_mode(case)) is None
 
 
-@pytest.mark.slow
+def marked(mode: Mode) -> Any:
+    """All modes together take some ten minutes."""
+    return pytest.param(mode, marks=pytest.mark.slow if mode.steps == 1 else pytest.mark.exhaustive)
+
+
 @pytest.mark.parametrize("base", PARTS)
-@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("mode", map(marked, MODES), ids=str)
 def test_all_in_all_modes(mode: Mode, base: int) -> None:
     """With several steps an execution, of the stock subjects one in eight."""
     stock = cases("stock", "variable")
@@ -64,8 +69,7 @@ def test_all_in_all_modes(mode: Mode, base: int) -> None:
     assert [failure for case in meant if (failure := fails(case, mode))] == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", [GRAPH, Mode("jit", 5)], ids=str)
+@pytest.mark.parametrize("mode", map(marked, [GRAPH, Mode("jit", 5)]), ids=str)
 def test_a_plain_model_with_a_guard(mode: Mode) -> None:
     """What is caught is caught by `FreezeGuard`, too."""
     meant = [
