@@ -51,22 +51,34 @@ def test_stock_subjects(case: Case) -> None:
     assert fails(case, fast_mode(case)) is None
 
 
+def failures(meant: list[Case], mode: Mode, base: int = 0) -> list[str]:
+    """What is wrong with those cases that make sense in a mode, of one part of the page or all."""
+    chosen = [
+        case
+        for case in meant
+        if mode.run in case.attempt.runs and (not base or 0 < case.number - base < 100)
+    ]
+    return [failure for case in chosen if (failure := fails(case, mode))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base", PARTS)
+@pytest.mark.parametrize("mode", [Mode("eager", 1), Mode("jit", 1)], ids=str)
+def test_ours_in_the_other_modes(mode: Mode, base: int) -> None:
+    assert failures(cases("ours"), mode, base) == []
+
+
 def marked(mode: Mode) -> Any:
     """All modes together take some ten minutes."""
-    return pytest.param(mode, marks=pytest.mark.slow if mode.steps == 1 else pytest.mark.exhaustive)
+    return pytest.param(mode, marks=pytest.mark.slow if mode == GRAPH else pytest.mark.exhaustive)
 
 
 @pytest.mark.parametrize("base", PARTS)
 @pytest.mark.parametrize("mode", map(marked, MODES), ids=str)
 def test_all_in_all_modes(mode: Mode, base: int) -> None:
     """With several steps an execution, of the stock subjects one in eight."""
-    stock = cases("stock", "variable")
-    meant = [
-        case
-        for case in [*cases("ours"), *(stock if mode.steps == 1 else stock[::8])]
-        if 0 < case.number - base < 100 and mode.run in case.attempt.runs
-    ]
-    assert [failure for case in meant if (failure := fails(case, mode))] == []
+    stock = cases("stock", "variable")[:: 1 if mode.steps == 1 else 8]
+    assert failures([*cases("ours"), *stock], mode, base) == []
 
 
 @pytest.mark.parametrize("mode", map(marked, [GRAPH, Mode("jit", 5)]), ids=str)
@@ -80,7 +92,7 @@ def test_a_plain_model_with_a_guard(mode: Mode) -> None:
         and attempt.expected("ours", mode.run) == CAUGHT
     ]
     assert len(meant) > 60
-    assert [failure for case in meant if (failure := fails(case, mode))] == []
+    assert failures(meant, mode) == []
 
 
 def test_the_page_is_up_to_date() -> None:

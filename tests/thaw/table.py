@@ -78,6 +78,10 @@ LIMITS = """## What this does not promise
 * **A check looks when an execution ends.** Within one execution the table may differ, and what was
   computed from it then is not taken back: with `steps_per_execution=5` up to five steps. Other
   bytes that are put back before the execution ends were there, unseen.
+* **A traced function is searched for writes if it asks the variable for its handle**, as every
+  lookup does, and once: `fit` of a model that was refused searches again, a `tf.function` of your
+  own does not. A function that only uses a handle taken elsewhere is not searched; what it writes
+  is found when it runs.
 * **An error that is not ours can come first**: where a step itself fails, no check follows it. The
   next one does.
 * **The proof is of the table**, not of the code around it: a layer's `call` that is replaced, or a
