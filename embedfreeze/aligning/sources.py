@@ -106,7 +106,8 @@ class EmbeddingsSource:
 
     def _portions(self, chosen: Int64 | None = None) -> Iterator[Int64]:
         """The rows that tokens may find, of all or of those chosen."""
-        e, step = self.embeddings, PIECE_ROWS
+        e = self.embeddings
+        step = PIECE_ROWS if chosen is None else max(1, len(chosen))
         if self._dtype != e.dtype:
             step = max(1, min(step, DECODED_BYTES // (4 * max(1, e.dim))))
         for low, high in spans(0, len(e) if chosen is None else len(chosen), step):
