@@ -23,8 +23,8 @@ from embedfreeze.sealed import seal_array
 VOCABULARY = ef.Vocabulary([f"word{i}" for i in range(600)])
 VALUES = np.random.default_rng(0).normal(size=(len(VOCABULARY), 16)).astype("float32")
 BATCH, STEPS = 8, 4
-# Without the end of the interpreter: on a busy machine TensorFlow, which has had replicas, takes
-# minutes for it.
+# Without the end of the interpreter, which was seen to take long on a busy machine after strategies
+# were used; why is not known.
 PYTEST = """
 import os, sys, pytest
 code = pytest.main(sys.argv[1:])
