@@ -99,6 +99,15 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _format(text: str) -> str:
+    """The name of a format."""
+    if text not in FORMATS:
+        raise argparse.ArgumentTypeError(
+            f"one of {', '.join(FORMATS)} is needed, received {text!r}"
+        )
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="embedfreeze",
@@ -115,7 +124,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--from", dest="from_format", choices=FORMATS, help="default: by content")
+    parser.add_argument(
+        "--from", dest="from_format", type=_format, metavar="FORMAT", help="default: by content"
+    )
     parser.add_argument("--member", help="member of an archive, or dataset of an HDF5 file")
     parser.add_argument("--tokens", help="HDF5: dataset of the tokens, or a file, one a line")
 
@@ -144,7 +155,9 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SRC")
     parser.add_argument("target", metavar="DST", help="a name that ends in .gz or .zip compresses")
     _add_reading(parser)
-    parser.add_argument("--to", dest="to_format", choices=FORMATS, help="default: by DST's name")
+    parser.add_argument(
+        "--to", dest="to_format", type=_format, metavar="FORMAT", help="default: by DST's name"
+    )
     parser.add_argument(
         "--vocabulary", metavar="FILE", help="only the tokens of this file, one a line"
     )
@@ -230,7 +243,7 @@ def _align(options: argparse.Namespace) -> None:
     make = Vocabulary.from_tokenizer if options.tokenizer else Vocabulary.from_file
     names = ("match", "fold_file", "oov", "seed", "combine")
     transforms = ("normalize", "center", "dim", "reduce", "all_but_the_top")
-    if check_target(options.target).name != "store":
+    if check_target(options.target) != "store":
         raise FileError(
             "an aligned table is written as a store: name it *.safetensors (convert it then)",
             path=options.target,

@@ -123,13 +123,13 @@ def convert(
             alignment=Alignment(provenance=reading.alignment.provenance),
             index=choice.index,
         )
-        write_rows(rows, target, format=target_format.name, overwrite=overwrite)
+        write_rows(rows, target, format=target_format, overwrite=overwrite)
         warn_of_skipped(stream.source.name, reading)
         return Conversion(
             source=name_of(source),
             source_format=stream.format.name,
             target=name_of(target),
-            target_format=target_format.name,
+            target_format=target_format,
             rows=stream.kept,
             dim=reading.dim,
             dropped=stream.seen - stream.kept,

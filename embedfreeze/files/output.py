@@ -10,12 +10,13 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import IO
 
 from embedfreeze.errors import FileError, reason
 from embedfreeze.files.inputs import PathLike, name_of
 
-__all__ = ["atomic_output", "check_output", "move_body"]
+__all__ = ["Output", "atomic_files", "atomic_output", "check_output", "move_body"]
 
 HIDDEN = re.compile(r"\.embedfreeze-[0-9a-f]{16}")
 _COPY_BYTES = 4 << 20
@@ -31,11 +32,70 @@ def move_body(file: IO[bytes], start: int, target: int) -> None:
     file.truncate(end + target - start)
 
 
-@contextmanager
-def atomic_output(path: PathLike, *, overwrite: bool = False) -> Iterator[IO[bytes]]:
-    """A seekable file that becomes `path` when the block ends without an error.
+@dataclass(eq=False)
+class Output:
+    """Where a writer writes: a target, and the files that appear beside it.
 
-    The file has no name until it is whole and on the disk, so that nothing is left behind by an
+    Attributes
+    ----------
+    name : str
+        The target's name, without its folder.
+    file : file
+        What becomes the target, open for reading and writing.
+    """
+
+    name: str
+    file: IO[bytes]
+    _folder: int
+    _files: contextlib.ExitStack
+    _beside: dict[str, IO[bytes]] = field(default_factory=dict)
+
+    def beside(self, name: str) -> IO[bytes]:
+        """A further file of the target's folder, open for reading and writing; it appears first."""
+        if name not in self._beside:
+            self._beside[name] = self._files.enter_context(_unnamed_file(self._folder))
+        return self._beside[name]
+
+    def publish(self, *, overwrite: bool) -> None:
+        """Give all files their names; one beside the target that is there already may stay.
+
+        What was killed in between leaves no target, so that one never stands beside the files of
+        another.
+        """
+        new = {n: f for n, f in self._beside.items() if not _holds(n, f, self._folder)}
+        if not overwrite:
+            for name in filter(lambda n: os.access(n, os.F_OK, dir_fd=self._folder), new):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+        elif new:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.name, dir_fd=self._folder)
+        for name, file in new.items():
+            _publish(file, name, self._folder, overwrite)
+        with _packed(self.file, self.name, self._folder) as whole:
+            _publish(whole, self.name, self._folder, overwrite)
+
+
+def _holds(name: str, file: IO[bytes], folder: int) -> bool:
+    """Does a file of that name hold the same bytes already?"""
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:
+        return False
+    with open(fd, "rb", buffering=0) as present:
+        file.flush()
+        if not stat.S_ISREG(os.fstat(fd).st_mode) or os.fstat(fd).st_size != file.seek(0, 2):
+            return False
+        file.seek(0)
+        return all(
+            present.read(len(block)) == block for block in iter(lambda: file.read(_COPY_BYTES), b"")
+        )
+
+
+@contextmanager
+def atomic_files(path: PathLike, *, overwrite: bool = False) -> Iterator[Output]:
+    """A target, and files beside it, that appear when the block ends without an error.
+
+    A file has no name until it is whole and on the disk, so that nothing is left behind by an
     error or by a killed process. Only to replace a target, and where the file system has no files
     without a name, it stands beside the target for a while, hidden and locked. What killed
     processes left there so is removed. A path that ends in ``.gz`` or ``.zip`` is compressed.
@@ -43,24 +103,32 @@ def atomic_output(path: PathLike, *, overwrite: bool = False) -> Iterator[IO[byt
     Raises
     ------
     FileError
-        The target exists and `overwrite` is false, or it cannot be written.
+        The target, or another file beside it, exists and `overwrite` is false; or one cannot be
+        written.
     """
     check_output(path, overwrite=overwrite)
     name = name_of(path)
-    base = os.path.basename(name)
     try:
-        with _opened(os.path.dirname(name) or os.curdir) as folder:
+        with _opened(os.path.dirname(name) or os.curdir) as folder, contextlib.ExitStack() as files:
             remove_left_behind(folder)
-            with _unnamed_file(folder) as file:
-                yield file
-                with _packed(file, base, folder) as whole:
-                    _publish(whole, base, folder, overwrite)
-    except FileExistsError:
-        raise _exists(name) from None
+            file = files.enter_context(_unnamed_file(folder))
+            output = Output(os.path.basename(name), file, folder, files)
+            yield output
+            output.publish(overwrite=overwrite)
+    except FileExistsError as error:
+        beside = os.path.join(os.path.dirname(name), error.filename or os.path.basename(name))
+        raise _exists(beside) from None
     except OSError as error:
         if isinstance(error, FileError):
             raise
         raise FileError(f"cannot be written: {reason(error)}", path=name) from error
+
+
+@contextmanager
+def atomic_output(path: PathLike, *, overwrite: bool = False) -> Iterator[IO[bytes]]:
+    """The one file of `atomic_files`."""
+    with atomic_files(path, overwrite=overwrite) as output:
+        yield output.file
 
 
 def check_output(path: PathLike, *, overwrite: bool = False) -> None:

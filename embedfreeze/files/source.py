@@ -74,6 +74,11 @@ class Source:
         return f"{self.path}:{self.member}" if self.container == "zip" else self.path
 
     @property
+    def part(self) -> str | None:
+        """What the caller named inside of the file, where that is no archive."""
+        return None if self.container == "zip" else self.member
+
+    @property
     def position(self) -> int:
         """Bytes of the file on the disk that were consumed so far, for a progress bar."""
         return min(self.input.raw.tell(), self.size) if self.size else 0  # a pipe cannot tell

@@ -1,10 +1,10 @@
 """Reading and writing embedding files: a table of formats, each found by the file's content."""
 
-from embedfreeze.formats.base import Batch, Format, Reading, ReadOptions, Rows
+from embedfreeze.formats.base import Batch, Format, Reading, ReadOptions, Rows, Writer
 from embedfreeze.formats.duplicates import Duplicates, FirstRows
 from embedfreeze.formats.progress import tracked
+from embedfreeze.formats.table import FORMATS
 from embedfreeze.formats.verbs import (
-    FORMATS,
     check_target,
     open_reading,
     read,
@@ -22,6 +22,7 @@ __all__ = [
     "ReadOptions",
     "Reading",
     "Rows",
+    "Writer",
     "check_target",
     "open_reading",
     "read",

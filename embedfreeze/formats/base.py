@@ -5,20 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from embedfreeze import storage
 from embedfreeze.embeddings import Alignment, Embeddings
-from embedfreeze.files import PathLike, Source
+from embedfreeze.files import Output, PathLike, Source
 from embedfreeze.formats.findings import Finding, Place, values_not_finite
 from embedfreeze.threads import thread_count
 from embedfreeze.tokens import Slots, Tokens, TokensBuilder, UnicodeErrors, not_utf8
 from embedfreeze.vocabulary import Vocabulary
 
-__all__ = ["Batch", "Format", "Place", "ReadOptions", "Reading", "Rows", "index_buffers"]
+__all__ = ["Batch", "Format", "Place", "ReadOptions", "Reading", "Rows", "Writer", "index_buffers"]
 
 OnBadRow = Literal["error", "skip"]
 OnDuplicate = Literal["first", "last", "error"]
@@ -44,9 +44,12 @@ class ReadOptions:
     threads : int, optional
         Default: the cores that this process may run on.
     tokens : str or os.PathLike, optional
-        For HDF5: the dataset that holds the tokens, or a text file with one token a line.
+        For formats that hold a matrix: what holds the tokens inside of the file (a dataset, a
+        tensor, a column), or a file that lists them.
     seal : {"watch", "copy"}
         For a store: map the file and watch it, or seal a verified copy of it in memory.
+    allow_pickle : bool
+        Read formats that are Python pickles, which can run any code: only of files that you trust.
     wanted : Tokens, optional
         Only rows of these tokens (rows of a few others may come with them).
     """
@@ -59,6 +62,7 @@ class ReadOptions:
     threads: int | None = None
     tokens: PathLike | None = None
     seal: Literal["watch", "copy"] = "watch"
+    allow_pickle: bool = False
     wanted: Tokens | None = None
 
     @classmethod
@@ -252,6 +256,36 @@ class Rows:
     index: TokensBuilder | None = None
 
 
+def _refuse_none(tokens: Tokens, first: int) -> None:
+    """There is no token that the format cannot hold."""
+
+
+@dataclass(frozen=True, eq=False)
+class Writer:
+    """How a format is written.
+
+    Attributes
+    ----------
+    suffixes : tuple of str
+        File names that ask for the format.
+    write : callable
+        Writes rows as they come.
+    refuse : callable
+        `FormatError` for the first of some tokens that the format cannot hold; the number of their
+        first row comes with them. It is asked before they are written.
+    packable : bool
+        May a target be compressed? Not one that is mapped, or that needs files beside it.
+    folder : bool
+        Is a target a folder?
+    """
+
+    suffixes: tuple[str, ...]
+    write: Callable[[Rows, Output], None]
+    refuse: Callable[[Tokens, int], None] = _refuse_none
+    packable: bool = True
+    folder: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Format:
     """A row of the format table.
@@ -260,19 +294,25 @@ class Format:
     ----------
     name : str
         As `format=` and ``--from`` take it.
-    suffixes : tuple of str
-        File names that ask for it on writing; reading goes by content.
     sniff : callable
-        Does an opened file hold this format?
-    read, write : callable
-        The verbs; a write into a file takes the rows as they come.
+        Does an opened file hold this format? Its content decides, not its name.
+    read : callable
+        Reads the header of an opened file; what it gives reads the rows.
+    writer : Writer, optional
+        A format without one can only be read.
+    main : tuple of str
+        Paths inside of a folder, of which one is the file that is opened when a folder of this
+        format is named.
+    parts : bool
+        Does `member` choose among what a file holds, such as datasets?
     """
 
     name: str
-    suffixes: tuple[str, ...]
     sniff: Callable[[Source], bool]
     read: Callable[[Source, ReadOptions], Reading]
-    write: Callable[[Rows, IO[bytes]], None]
+    writer: Writer | None = None
+    main: tuple[str, ...] = ()
+    parts: bool = False
 
 
 _NO_BLOB, _NO_OFFSETS, _NO_SLOTS = b"", np.zeros(1, np.int64), np.zeros(0, np.int32)

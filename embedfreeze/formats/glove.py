@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import IO
-
 from embedfreeze.errors import FormatError
-from embedfreeze.files import HEAD_BYTES, Source
-from embedfreeze.formats.base import Format, Reading, ReadOptions, Rows
+from embedfreeze.files import HEAD_BYTES, Output, Source
+from embedfreeze.formats.base import Format, Reading, ReadOptions, Rows, Writer
 from embedfreeze.formats.text import read_text
 from embedfreeze.formats.textlayout import TextLayout, detect
-from embedfreeze.formats.textwriter import check_written, write_rows
+from embedfreeze.formats.textwriter import check_written, refuse_line_feeds, write_rows
 
 __all__ = ["GLOVE", "layout_of"]
 
@@ -39,10 +37,10 @@ def read(source: Source, options: ReadOptions) -> Reading:
     return read_text(source, options, layout)
 
 
-def write(rows: Rows, file: IO[bytes]) -> None:
+def write(rows: Rows, output: Output) -> None:
     """Write rows without a header."""
-    write_rows(rows, file)
-    check_written(file, rows.dim, 0)
+    write_rows(rows, output.file)
+    check_written(output.file, rows.dim, 0)
 
 
-GLOVE = Format("glove", (".txt", ".glove"), sniff, read, write)
+GLOVE = Format("glove", sniff, read, Writer((".txt", ".glove"), write, refuse_line_feeds))

@@ -8,15 +8,15 @@ file format.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from embedfreeze import storage
 from embedfreeze.errors import FileError, FormatError
-from embedfreeze.files import PatientFile, Source, name_of
-from embedfreeze.formats.base import Batch, Format, Place, Reading, ReadOptions, Rows
+from embedfreeze.files import Output, PatientFile, Source, name_of
+from embedfreeze.formats.base import Batch, Format, Place, Reading, ReadOptions, Rows, Writer
 from embedfreeze.formats.hdf5layout import (
     chosen_matrix,
     datasets,
@@ -170,12 +170,12 @@ def _batch(
     return Batch(tokens.take(rows), matrix, position, place).checked(source.name)
 
 
-def write(rows: Rows, file: IO[bytes]) -> None:
+def write(rows: Rows, output: Output) -> None:
     """Write the dataset ``embedding`` [n, dim] and the dataset ``tokens`` of UTF-8 strings [n]."""
     import h5py
 
     string = h5py.string_dtype("utf-8")
-    with PatientFile(file) as patient, h5py.File(patient, "w", libver="earliest") as out:
+    with PatientFile(output.file) as patient, h5py.File(patient, "w", libver="earliest") as out:
         dtype = storage.working_dtype(rows.dtype)  # HDF5 has no bfloat16, and int8 no scales
         chunk = max(1, CHUNK_BYTES // (np.dtype(dtype).itemsize * rows.dim))
         vectors = out.create_dataset(
@@ -190,7 +190,6 @@ def write(rows: Rows, file: IO[bytes]) -> None:
         )
         n = 0
         for batch in rows.batches:
-            _refuse_nul(batch.tokens, n)
             last = n + len(batch.tokens)
             vectors.resize(last, axis=0)
             tokens.resize(last, axis=0)
@@ -213,4 +212,4 @@ def _refuse_nul(tokens: Tokens, first: int) -> None:
         )
 
 
-HDF5 = Format("hdf5", (".h5", ".hdf5"), sniff, read, write)
+HDF5 = Format("hdf5", sniff, read, Writer((".h5", ".hdf5"), write, _refuse_nul), parts=True)

@@ -122,8 +122,7 @@ def _links(file: Any) -> str:
 
 def chosen_matrix(source: Source, found: dict[str, Any], file: Any) -> Any:
     """The one dataset of floats [n, dim], or the one that the source's member names."""
-    member = source.member if source.container != "zip" else None
-    if member is not None:
+    if (member := source.part) is not None:
         dataset = found.get(member.strip("/"))
         if dataset is None or not _is_matrix(dataset):
             raise FormatError(

@@ -21,7 +21,7 @@ from embedfreeze.coveragerecord import CoverageRecord
 from embedfreeze.embeddings import Alignment, Embeddings
 from embedfreeze.errors import FormatError, FrozenBytesChanged
 from embedfreeze.files import Source
-from embedfreeze.formats.base import Batch, Format, Place, Reading, ReadOptions
+from embedfreeze.formats.base import Batch, Format, Place, Reading, ReadOptions, Writer
 from embedfreeze.formats.storeheader import StoreLayout, check_rest, damaged, read_layout, sniff
 from embedfreeze.formats.storenotes import coverage_notes, provenance_notes, vocabulary_notes
 from embedfreeze.formats.storewriter import write
@@ -216,4 +216,4 @@ def _batches(
         yield Batch(tokens, matrix, position, place).checked(source.name)
 
 
-STORE = Format("store", (".safetensors",), sniff, read, write)
+STORE = Format("store", sniff, read, Writer((".safetensors",), write, packable=False))

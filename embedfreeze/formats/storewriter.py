@@ -13,7 +13,7 @@ import numpy.typing as npt
 from embedfreeze import storage
 from embedfreeze.embeddings import Alignment
 from embedfreeze.errors import FormatError
-from embedfreeze.files import move_body
+from embedfreeze.files import Output, move_body
 from embedfreeze.formats.base import Rows
 from embedfreeze.sealed import BLOCK_BYTES, combine_digests, sha256
 from embedfreeze.threads import spans, thread_count, thread_map
@@ -142,8 +142,9 @@ def rest_digest(header: dict[str, Any], pieces: Iterable[Buffer]) -> str:
     return total.hexdigest()
 
 
-def write(rows: Rows, file: IO[bytes]) -> None:
+def write(rows: Rows, output: Output) -> None:
     """Write a store. Rows that come in unexpected number move the matrix once."""
+    file = output.file
     start = _reserve(rows)
     file.seek(start)
     index = TokensBuilder(rows.expected or 0) if rows.index is None else rows.index

@@ -15,24 +15,17 @@ from embedfreeze.formats.textlayout import DELIMITER, detect
 from embedfreeze.threads import spans
 from embedfreeze.tokens import Tokens
 
-__all__ = ["RowsWriter", "check_written", "write_rows"]
+__all__ = ["RowsWriter", "check_written", "refuse_line_feeds", "write_rows"]
 
 PIECE_BYTES = 8 << 20
 RowsWriter = Callable[[Rows, IO[bytes]], int]
 
 
 def write_rows(rows: Rows, file: IO[bytes]) -> int:
-    """Write rows as text into a file; the number of them.
-
-    Raises
-    ------
-    FormatError
-        A token contains a line feed, which no text file can hold.
-    """
+    """Write rows as text into a file; the number of them."""
     count = 0
     for batch in rows.batches:
         values = storage.decode(batch.matrix)
-        _refuse_line_feeds(batch.tokens, count)
         step = max(1, PIECE_BYTES // (17 * rows.dim))
         for low, high in spans(0, len(batch.tokens), step):
             offsets = batch.tokens.offsets[low : high + 1]
@@ -64,7 +57,8 @@ def check_written(file: IO[bytes], dim: int, start: int) -> None:
         )
 
 
-def _refuse_line_feeds(tokens: Tokens, first: int) -> None:
+def refuse_line_feeds(tokens: Tokens, first: int) -> None:
+    """`FormatError` for a token with a line feed, which no text file can hold."""
     blob = tokens.blob
     if _kernel.count_lines(blob, int(tokens.offsets[0]), int(tokens.offsets[-1])):
         at = bytes(blob).index(b"\n", int(tokens.offsets[0]))

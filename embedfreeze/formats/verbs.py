@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy.typing as npt
@@ -13,21 +14,17 @@ import numpy.typing as npt
 from embedfreeze import storage
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import FileError, FormatError
-from embedfreeze.files import PathLike, PathOrFile, Source, atomic_output, name_of, open_source
-from embedfreeze.formats.base import Batch, Format, Reading, ReadOptions, Rows
+from embedfreeze.files import PathLike, PathOrFile, Source, atomic_files, name_of, open_source
+from embedfreeze.formats.base import Batch, Format, Reading, ReadOptions, Rows, Writer
 from embedfreeze.formats.duplicates import Duplicates, without_rows
 from embedfreeze.formats.encoding import encoded
-from embedfreeze.formats.glove import GLOVE
-from embedfreeze.formats.hdf5 import HDF5
+from embedfreeze.formats.folders import main_file
 from embedfreeze.formats.progress import tracked
-from embedfreeze.formats.store import STORE
-from embedfreeze.formats.word2vec import WORD2VEC
-from embedfreeze.formats.word2vec_text import WORD2VEC_TEXT
+from embedfreeze.formats.table import FORMATS
 from embedfreeze.threads import spans
 from embedfreeze.vocabulary import Vocabulary
 
 __all__ = [
-    "FORMATS",
     "check_target",
     "open_reading",
     "read",
@@ -37,9 +34,6 @@ __all__ = [
 ]
 
 WRITE_BATCH_BYTES = 16 << 20
-# In the order in which a file's content is asked: text before word2vec binary, whose header
-# line word2vec text has too.
-FORMATS: dict[str, Format] = {f.name: f for f in (STORE, HDF5, GLOVE, WORD2VEC_TEXT, WORD2VEC)}
 
 
 def _named(name: str) -> Format:
@@ -68,12 +62,13 @@ def open_reading(
 ) -> tuple[Source, Format, Reading]:
     """Open a file, recognise its format, read its header; the caller closes the source."""
     with contextlib.ExitStack() as failed:
-        source = failed.enter_context(open_source(path, member))
-        found = _recognised(source) if format is None else _named(format)
-        if member is not None and source.container != "zip" and found is not HDF5:
+        named = None if format is None else _named(format)
+        source = failed.enter_context(open_source(main_file(path, format), member))
+        found = _recognised(source) if named is None else named
+        if source.part is not None and not found.parts:
             raise FileError(
-                f"member names a member of an archive or an HDF5 dataset, received {member!r} for "
-                f"a {found.name} file: leave it out",
+                f"member names a member of an archive or a part of a file that has several, such "
+                f"as an HDF5 dataset, received {member!r} for a {found.name} file: leave it out",
                 path=source.name,
             )
         reading = found.read(source, options)
@@ -192,44 +187,72 @@ def warn_of_skipped(path: str, reading: Reading) -> None:
         )
 
 
-def check_target(path: PathLike, format: str | None = None) -> Format:
-    """The format to write a file in: the one named, or the one its name asks for.
+def check_target(path: PathLike, format: str | None = None) -> str:
+    """The name of the format to write a file in: the one named, or that of the file's name.
 
     Raises
     ------
     FileError
-        The name asks for none, or for a compressed store.
+        The file's name asks for none, the format cannot be written, or it cannot be compressed.
     """
+    return _target(path, format)[0]
+
+
+def _target(path: PathLike, format: str | None) -> tuple[str, Writer]:
     name = name_of(path)
     stem, suffix = os.path.splitext(name.lower())
     packed = suffix in (".gz", ".zip")
     if packed:
         suffix = os.path.splitext(stem)[1]
-    fitting = [f for f in FORMATS.values() if suffix in f.suffixes]
-    if format is None and not fitting:
-        known = ", ".join(f"{s} ({f.name})" for f in FORMATS.values() for s in f.suffixes)
+    found = _written_as(suffix, name) if format is None else _named(format)
+    if found.writer is None:
+        written = ", ".join(n for n, f in FORMATS.items() if f.writer is not None)
         raise FileError(
-            f"the name must end in one of {known} unless format= (--to) names the format",
-            path=name,
+            f"{found.name} files can be read, not written: choose one of {written}", path=name
         )
-    target = fitting[0] if format is None else _named(format)
-    if packed and target is STORE:
-        raise FileError("a store is mapped and cannot be compressed: drop the suffix", path=name)
-    return target
+    if packed and not found.writer.packable:
+        raise FileError(f"a {found.name} target cannot be compressed: drop the suffix", path=name)
+    return found.name, found.writer
+
+
+def _written_as(suffix: str, path: str) -> Format:
+    writers = {f: f.writer for f in FORMATS.values() if f.writer is not None}
+    for found, writer in writers.items():
+        if suffix in writer.suffixes:
+            return found
+    known = ", ".join(f"{s} ({f.name})" for f, writer in writers.items() for s in writer.suffixes)
+    raise FileError(
+        f"the name must end in one of {known} unless format= (--to) names the format", path=path
+    )
 
 
 def write_rows(
     rows: Rows, path: PathLike, *, format: str | None = None, overwrite: bool = False
 ) -> None:
     """Write rows as they come; the target appears whole or not at all."""
-    target = check_target(path, format)
-    with atomic_output(path, overwrite=overwrite) as file:
-        try:
-            target.write(rows, file)
-        except FormatError as error:
-            if error.path is not None:  # it is the source that is bad
-                raise
-            raise FormatError(str(error), path=name_of(path)) from None
+    _, writer = _target(path, format)
+    with atomic_files(path, overwrite=overwrite) as output, _naming(path):
+        writer.write(replace(rows, batches=_holdable(writer, rows.batches)), output)
+
+
+@contextlib.contextmanager
+def _naming(path: PathLike) -> Iterator[None]:
+    """An error that names no file is one of the target's."""
+    try:
+        yield
+    except FormatError as error:
+        if error.path is not None:  # it is the source that is bad
+            raise
+        raise FormatError(str(error), path=name_of(path)) from None
+
+
+def _holdable(writer: Writer, batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The batches, whose tokens a format is asked about before they are written."""
+    first = 0
+    for batch in batches:
+        writer.refuse(batch.tokens, first)
+        first += len(batch.tokens)
+        yield batch
 
 
 def write(
@@ -264,6 +287,8 @@ def write(
     """
     if not len(embeddings):
         raise FormatError("a file must have rows, received none to write", path=name_of(path))
+    with _naming(path):
+        _target(path, format)[1].refuse(embeddings.tokens, 0)
     rows = Rows(
         embeddings.dim,
         embeddings.dtype,

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from embedfreeze import _kernel, storage
 from embedfreeze.errors import FormatError
-from embedfreeze.files import Source, release_pages
+from embedfreeze.files import Output, Source, release_pages
 from embedfreeze.formats.base import (
     Batch,
     Format,
@@ -25,6 +25,7 @@ from embedfreeze.formats.base import (
     Reading,
     ReadOptions,
     Rows,
+    Writer,
     index_buffers,
 )
 from embedfreeze.formats.glove import layout_of
@@ -251,7 +252,6 @@ def _write_records(rows: Rows, file: IO[bytes]) -> int:
     for batch in rows.batches:
         values = storage.decode(batch.matrix)
         offsets, n = batch.tokens.offsets, len(batch.tokens)
-        _refuse_unreadable(batch.tokens, count)
         records = bytearray(int(offsets[-1] - offsets[0]) + n * (4 * rows.dim + 2))
         _kernel.format_records(batch.tokens.blob, offsets, values, 4 * rows.dim, records)
         file.write(records)
@@ -274,9 +274,9 @@ def _refuse_unreadable(tokens: Tokens, first: int) -> None:
         )
 
 
-def write(rows: Rows, file: IO[bytes]) -> None:
+def write(rows: Rows, output: Output) -> None:
     """Write a header and records, each followed by a line feed as the C program does."""
-    write_with_header(rows, file, _write_records)
+    write_with_header(rows, output.file, _write_records)
 
 
-WORD2VEC = Format("word2vec", (".bin",), sniff, read, write)
+WORD2VEC = Format("word2vec", sniff, read, Writer((".bin",), write, _refuse_unreadable))

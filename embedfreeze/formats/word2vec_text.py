@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import IO
 
 from embedfreeze.errors import FormatError
-from embedfreeze.files import Source, move_body
-from embedfreeze.formats.base import Format, Reading, ReadOptions, Rows
+from embedfreeze.files import Output, Source, move_body
+from embedfreeze.formats.base import Format, Reading, ReadOptions, Rows, Writer
 from embedfreeze.formats.glove import layout_of
 from embedfreeze.formats.text import read_text
-from embedfreeze.formats.textwriter import RowsWriter, check_written, write_rows
+from embedfreeze.formats.textwriter import (
+    RowsWriter,
+    check_written,
+    refuse_line_feeds,
+    write_rows,
+)
 
 __all__ = ["WORD2VEC_TEXT", "header_line", "write_with_header"]
 
@@ -53,10 +58,12 @@ def write_with_header(rows: Rows, file: IO[bytes], body: RowsWriter) -> int:
     return len(header)
 
 
-def write(rows: Rows, file: IO[bytes]) -> None:
+def write(rows: Rows, output: Output) -> None:
     """Write a header and rows."""
-    start = write_with_header(rows, file, write_rows)
-    check_written(file, rows.dim, start)
+    start = write_with_header(rows, output.file, write_rows)
+    check_written(output.file, rows.dim, start)
 
 
-WORD2VEC_TEXT = Format("word2vec-text", (".vec", ".w2v"), sniff, read, write)
+WORD2VEC_TEXT = Format(
+    "word2vec-text", sniff, read, Writer((".vec", ".w2v"), write, refuse_line_feeds)
+)

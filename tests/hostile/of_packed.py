@@ -90,8 +90,8 @@ PACKED_FILES = [
         "a member of a plain file",
         holding(THREE),
         Refused(
-            "{path}: member names a member of an archive or an HDF5 dataset, received "
-            "'a.txt' for a glove file: leave it out",
+            "{path}: member names a member of an archive or a part of a file that has several, "
+            "such as an HDF5 dataset, received 'a.txt' for a glove file: leave it out",
             FileError,
         ),
         options={"member": "a.txt"},
