@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 
 __all__ = [
     "EmbedFreezeError",
@@ -14,6 +15,7 @@ __all__ = [
     "UnknownTokenError",
     "VocabularyError",
     "reason",
+    "without_secrets",
 ]
 
 
@@ -40,6 +42,19 @@ def reason(error: Exception) -> str:
     return f"{said}: {_REMEDIES[number]}" if number in _REMEDIES else said
 
 
+def without_secrets(path: str) -> str:
+    """A path; a URL without the user, the password and the query that may be credentials.
+
+    Examples
+    --------
+    >>> without_secrets("https://me:secret@host/file.txt?signature=abc")
+    'https://host/file.txt'
+    """
+    if "://" not in path:
+        return path
+    return re.sub(r"(://)[^/?#]*@|[?#].*", r"\1", path, flags=re.DOTALL)
+
+
 class EmbedFreezeError(ValueError):
     """Base of every error that this package raises on purpose."""
 
@@ -52,10 +67,11 @@ class FileError(EmbedFreezeError, OSError):
     message : str
         What is wrong and what to do about it.
     path : str, optional
-        The file, as the caller spelled it.
+        The file, as the caller spelled it; a URL is shown without credentials.
     """
 
     def __init__(self, message: str, *, path: str | None = None) -> None:
+        path = path and without_secrets(path)
         super().__init__(f"{path}: {message}" if path else message)
         self.path = path
 

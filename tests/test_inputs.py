@@ -25,8 +25,10 @@ import embedfreeze as ef
 from embedfreeze import formats
 from embedfreeze.errors import FileError, FormatError, FrozenBytesChanged
 from embedfreeze.files import open_source
-from embedfreeze.formats import hdf5, text, word2vec
+from embedfreeze.formats import word2vec
 from embedfreeze.formats.base import ReadOptions
+from embedfreeze.formats.hdf5 import generic as hdf5
+from embedfreeze.formats.texts import text
 from embedfreeze.tokens import Tokens
 
 TOKENS = [b"king", b"queen", b"caf\xc3\xa9"]

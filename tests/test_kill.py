@@ -17,20 +17,32 @@ import pytest
 from samples import assert_is, child, glove_bytes, put, table
 
 import embedfreeze as ef
-from embedfreeze.files import atomic_output, output
+from embedfreeze.files import atomic_output, hidden
 
 CONVERSIONS = ["t.vec", "t.bin", "t.safetensors", "t.h5", "t.txt.gz"]
-JOBS = [*CONVERSIONS, "aligned.safetensors", "loaded.safetensors"]
+SEVERAL = ["folder", "several"]  # files, which appear in one step or one by one
+OF_FORMATS = ["t.npy", "model2vec"]  # the same with what formats write
+JOBS = [*CONVERSIONS, "aligned.safetensors", "loaded.safetensors", *SEVERAL, *OF_FORMATS]
 
 DRIVER = """
-import json, os, random, signal, sys, time
+import json, os, random, shutil, signal, sys, time
 import h5py
 import embedfreeze as ef
 from embedfreeze.cli import main
+from embedfreeze.files import atomic_files, atomic_folder, outputfolder
 
 given = json.loads(sys.argv[1])
 folder, name, overwrite = given["folder"], given["name"], given["overwrite"]
 source, target = f"{folder}/source.txt", f"{folder}/{name}"
+parts = [f"{target}/{part}" for part in "abc"] if name == "folder" else [target]
+if name == "several":  # the target stands last
+    parts = [f"{folder}/a", f"{folder}/b", target]
+elif name == "t.npy":
+    parts = [f"{folder}/t.tokens.json", target]
+elif name == "model2vec":
+    made = ("config.json", "model.safetensors", "modules.json", "tokenizer.json")
+    parts = [f"{target}/{part}" for part in made]
+names = sorted({os.path.relpath(part, folder).split("/")[0] for part in parts})
 words = ef.Vocabulary([f"token{i}" for i in range(0, 4000, 2)])
 random = random.Random(given["seed"])
 if given["hidden"]:  # as on a file system that does not know O_TMPFILE
@@ -46,8 +58,15 @@ def job(force):
         ef.align(ef.read(source), words).save(target, overwrite=force)
     elif name.startswith("loaded"):
         ef.load(source, words).save(target, overwrite=force)
+    elif name in ("folder", "several"):
+        with (atomic_folder if name == "folder" else atomic_files)(target, overwrite=force) as made:
+            for part in parts[: len(parts) - (name == "several")]:
+                made.beside(os.path.basename(part)).write(part.encode() * 40_000)
+            if name == "several":
+                made.file.write(target.encode() * 40_000)
     else:
-        status = main(["convert", source, target, *(["--force"] if force else [])])
+        how = ["--to", name] if name == "model2vec" else []
+        status = main(["convert", source, target, *how, *(["--force"] if force else [])])
         assert status == 0, status
 
 def forked(force, prepare=lambda: None):
@@ -64,15 +83,22 @@ def forked(force, prepare=lambda: None):
     os._exit(0)
 
 def content():
-    return open(target, "rb").read() if os.path.exists(target) else None
+    if not os.path.exists(target):
+        return None
+    assert not os.path.isdir(target) or len(os.listdir(target)) == len(parts), os.listdir(target)
+    return [open(part, "rb").read() for part in parts]
 
 def reset():
-    if overwrite:
-        open(target, "wb").write(b"old")
-    elif os.path.exists(target):
-        os.unlink(target)
+    for part in names:
+        if os.path.isdir(f"{folder}/{part}"):
+            shutil.rmtree(f"{folder}/{part}")
+        elif os.path.exists(f"{folder}/{part}"):
+            os.unlink(f"{folder}/{part}")
+    for part in parts if overwrite else ():
+        os.makedirs(os.path.dirname(part), exist_ok=True)
+        open(part, "wb").write(b"old")
 
-STEPS = ("link", "replace", "unlink", "fsync")
+STEPS = ("link", "rename", "replace", "unlink", "mkdir", "rmdir", "fsync")
 
 def counted(calls, kill_at):
     # Each step is two moments, before and after; at the chosen one this process dies.
@@ -88,6 +114,7 @@ def counted(calls, kill_at):
         return step
     for step in STEPS:
         setattr(os, step, around(getattr(os, step)))
+    outputfolder._exchange = around(outputfolder._exchange)
 
 def undisturbed():
     reset()
@@ -110,7 +137,8 @@ def number_of_moments():
     return int(os.read(out, 100))
 
 took = min(undisturbed() for _ in range(3))
-whole, old = content(), b"old" if overwrite else None
+whole, old = content(), [b"old"] * len(parts) if overwrite else None
+allowed = [old, whole, None] if name in ("several", "t.npy") else [old, whole]
 if given["kills"]:
     moments = [random.random() * took * 1.1 for _ in range(given["kills"])]
 else:
@@ -126,14 +154,14 @@ for moment in moments:
         pid = forked(overwrite, lambda: counted([0], moment))
     seen["killed"] += os.waitpid(pid, 0)[1] == signal.SIGKILL
     found = content()
-    assert found in (old, whole), (moment, found and len(found))
+    assert found in allowed, (moment, found and list(map(len, found)))
     seen["whole" if found == whole else "before"] += 1
-    left = set(os.listdir(folder)) - {"source.txt", name}
+    left = set(os.listdir(folder)) - {"source.txt", *names}
     assert all(entry.startswith(".embedfreeze-") for entry in left), left
     seen["left"] += bool(left)
     assert os.waitpid(forked(overwrite or found == whole), 0)[1] == 0
     assert content() == whole
-    assert sorted(os.listdir(folder)) == sorted(["source.txt", name]), os.listdir(folder)
+    assert sorted(os.listdir(folder)) == sorted(["source.txt", *names]), os.listdir(folder)
 print(json.dumps(seen))
 """
 
@@ -173,15 +201,26 @@ def test_a_few_kills(name: str, overwrite: bool, hidden: bool, tmp_path: Path) -
     assert seen["killed"] > 0
 
 
-@pytest.mark.parametrize("hidden", [False, True], ids=["unnamed", "hidden"])
 @pytest.mark.parametrize("overwrite", [False, True], ids=["new", "overwrite"])
-@pytest.mark.parametrize("name", ["t.txt.gz", "loaded.safetensors"])
+@pytest.mark.parametrize(
+    ("name", "hidden"),
+    [
+        *(
+            (name, hidden)
+            for name in ("t.txt.gz", "loaded.safetensors")
+            for hidden in (False, True)
+        ),
+        *((name, False) for name in SEVERAL),
+        *(pytest.param(name, True, marks=pytest.mark.slow) for name in SEVERAL),
+        *(pytest.param(name, False, marks=pytest.mark.slow) for name in OF_FORMATS),
+    ],
+)
 def test_a_kill_at_each_step(name: str, overwrite: bool, hidden: bool, tmp_path: Path) -> None:
     """Before and after each link, rename, unlink and fsync."""
     seen = killed(tmp_path, name, rows=20, overwrite=overwrite, hidden=hidden)
     assert seen["killed"] >= 6
     assert min(seen["before"], seen["whole"]) > 0
-    assert (seen["left"] > 0) == (hidden or overwrite)
+    assert (seen["left"] > 0) == (hidden or overwrite or name in ("folder", "model2vec"))
 
 
 # ---- whose a temporary file is -------------------------------------------------------------------
@@ -243,6 +282,8 @@ def test_only_our_own_names_are_removed(tmp_path: Path) -> None:
     for name in [left, *kept]:
         put(tmp_path / name, b"x")
     (tmp_path / left.replace("0", "1")).mkdir()
+    (tmp_path / (left + ".folders")).mkdir()
+    put(tmp_path / (left.replace("0", "2") + ".folder"), b"x")
     (tmp_path / left.replace("0", "2")).symlink_to(tmp_path / kept[1])
     os.mkfifo(tmp_path / left.replace("0", "3"))
     before = set(os.listdir(tmp_path))
@@ -252,8 +293,8 @@ def test_only_our_own_names_are_removed(tmp_path: Path) -> None:
 
 
 def remove_left_behind(folder: Path) -> None:
-    with output._opened(str(folder)) as opened:
-        output.remove_left_behind(opened)
+    with hidden.opened(str(folder)) as opened:
+        hidden.remove_left_behind(opened)
 
 
 def test_a_file_that_is_locked_stays(tmp_path: Path) -> None:
@@ -271,7 +312,7 @@ def test_a_file_that_is_taken_for_one_left_behind(
     when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between its creation and its lock another run may remove it, or be about to."""
-    real, calls = output._lock, []
+    real, calls = hidden.lock, []
 
     def late(file: Any) -> bool:
         calls.append(file.name)
@@ -286,8 +327,8 @@ def test_a_file_that_is_taken_for_one_left_behind(
             os.unlink(tmp_path / file.name)
         return taken
 
-    monkeypatch.setattr(output, "_lock", late)
-    with output._opened(str(tmp_path)) as folder, output._hidden_file(folder) as file:
+    monkeypatch.setattr(hidden, "lock", late)
+    with hidden.opened(str(tmp_path)) as folder, hidden.hidden_file(folder) as file:
         assert (len(calls), file.name) == (2, calls[1])
         assert os.path.samestat(os.stat(tmp_path / file.name), os.fstat(file.fileno()))
     assert os.listdir(tmp_path) == []

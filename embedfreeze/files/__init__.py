@@ -1,16 +1,26 @@
 """Opening files (mapped, compressed, in an archive) and writing them whole or not at all."""
 
-from embedfreeze.files.containers import Container
 from embedfreeze.files.identity import FileIdentity
 from embedfreeze.files.inputs import PathLike, PathOrFile, name_of
 from embedfreeze.files.libraries import PatientFile
 from embedfreeze.files.mapped import Guard, release_pages
-from embedfreeze.files.output import Output, atomic_files, atomic_output, check_output, move_body
+from embedfreeze.files.output import (
+    Output,
+    atomic_files,
+    atomic_output,
+    check_output,
+    move_body,
+    streamed_output,
+)
+from embedfreeze.files.outputfolder import atomic_folder, check_folder
+from embedfreeze.files.packing import split_packed
+from embedfreeze.files.remote import is_remote
 from embedfreeze.files.source import HEAD_BYTES, Source, open_source
+from embedfreeze.files.spool import SPOOL_LIMIT, byte_count, spooled_input
 
 __all__ = [
     "HEAD_BYTES",
-    "Container",
+    "SPOOL_LIMIT",
     "FileIdentity",
     "Guard",
     "Output",
@@ -19,10 +29,17 @@ __all__ = [
     "PatientFile",
     "Source",
     "atomic_files",
+    "atomic_folder",
     "atomic_output",
+    "byte_count",
+    "check_folder",
     "check_output",
+    "is_remote",
     "move_body",
     "name_of",
     "open_source",
     "release_pages",
+    "split_packed",
+    "spooled_input",
+    "streamed_output",
 ]

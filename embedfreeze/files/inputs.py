@@ -8,16 +8,17 @@ import io
 import os
 import stat
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from embedfreeze.errors import FileError, reason
+from embedfreeze.errors import FileError, reason, without_secrets
+from embedfreeze.files.remote import RemoteFile, is_remote
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["BinaryFile", "Input", "PathLike", "PathOrFile", "name_of", "open_input"]
+__all__ = ["BinaryFile", "Input", "PathLike", "PathOrFile", "Stream", "name_of", "open_input"]
 
-MAGIC_BYTES = 4
+MAGIC_BYTES = 512  # a tar archive is known by its first header
 
 
 class BinaryFile(Protocol):
@@ -32,15 +33,15 @@ PathLike = str | os.PathLike[str]
 PathOrFile = PathLike | BinaryFile
 
 
-def name_of(source: PathOrFile) -> str:
-    """What messages call a path or a file object."""
+def name_of(source: PathOrFile | BinaryIO) -> str:
+    """What messages call a path or a file object; a URL without its credentials."""
     if isinstance(source, str | os.PathLike):
-        return os.fsdecode(source)
+        return without_secrets(os.fsdecode(source))
     name = getattr(source, "name", None)
     return name if isinstance(name, str) and name else f"<{type(source).__name__}>"
 
 
-class _Stream(io.RawIOBase):
+class Stream(io.RawIOBase):
     """The bytes of a file from where it stands, which is position 0 here.
 
     The first ones can be looked at before they are read. Closing it closes the file behind it only
@@ -79,7 +80,12 @@ class _Stream(io.RawIOBase):
         """The first bytes, which stay to be read; fewer only at the end."""
         block = bytearray(size)
         while len(self._peeked) < size:
-            got = self._fill(memoryview(block)[: size - len(self._peeked)])
+            try:
+                got = self._fill(memoryview(block)[: size - len(self._peeked)])
+            except BlockingIOError:  # who reads on is told
+                if not self._peeked:
+                    raise
+                break
             if not got:
                 break
             self._peeked += block[:got]
@@ -137,26 +143,29 @@ class Input:
         Does reading start with its first byte?
     located : str or None
         The path of that file, if it has one.
+    reopens : bool
+        Can it be opened by its name once more?
     """
 
     name: str
-    raw: IO[bytes] | _Stream
+    raw: IO[bytes] | Stream
     magic: bytes
     size: int = 0
     regular: IO[bytes] | None = None
     end: int = 0
     whole: bool = False
     located: str | None = None
+    reopens: bool = False
 
     @property
     def again(self) -> bool:
         """Can it be read a second time?"""
-        return self.whole or self.raw.seekable()
+        return self.whole or self.reopens or self.raw.seekable()
 
     @property
     def borrowed(self) -> bool:
         """Is it a file object of the caller's?"""
-        return isinstance(self.raw, _Stream) and not self.raw.owned
+        return isinstance(self.raw, Stream) and not self.raw.owned
 
     @property
     def link(self) -> str:
@@ -200,7 +209,8 @@ def open_input(source: PathOrFile) -> Input:
     name = name_of(source)
     try:
         if isinstance(source, str | os.PathLike):
-            return _from_path(name)
+            path = os.fsdecode(source)
+            return _from_url(path) if is_remote(path) else _from_path(path)
         return _from_file(name, source)
     except (OSError, ValueError) as error:  # ValueError: a closed file, a NUL in a name
         if isinstance(error, FileError):
@@ -213,7 +223,7 @@ def _from_path(name: str) -> Input:
     try:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            stream = _Stream(file, owned=True)
+            stream = Stream(file, owned=True)
             return Input(name, stream, _magic(name, stream))
         if not status.st_size:
             raise FileError("the file is empty: was its download or copy cut off?", path=name)
@@ -224,7 +234,18 @@ def _from_path(name: str) -> Input:
         raise
 
 
-def _magic(name: str, stream: _Stream) -> bytes:
+def _from_url(url: str) -> Input:
+    file = RemoteFile(url)
+    try:
+        stream = Stream(file, owned=True)
+        name = without_secrets(url)
+        return Input(name, stream, _magic(name, stream), file.size, reopens=True)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _magic(name: str, stream: Stream) -> bytes:
     magic = stream.peek(MAGIC_BYTES)
     if not magic:
         raise FileError(
@@ -244,7 +265,7 @@ def _from_file(name: str, file: Any) -> Input:
     real = _real_file(file)
     if real is not None:
         real.flush()  # what its owner wrote belongs to it
-    stream = _Stream(file)
+    stream = Stream(file)
     magic = _magic(name, stream)
     status = None if real is None else os.fstat(real.fileno())
     if real is not None and status is not None and stat.S_ISREG(status.st_mode):

@@ -1,24 +1,34 @@
-"""Writing files whole or not at all, and what a killed process left of that."""
+"""Writing files whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, BinaryIO
 
 from embedfreeze.errors import FileError, reason
+from embedfreeze.files.hidden import opened, publish, remove_left_behind, unnamed_file
 from embedfreeze.files.inputs import PathLike, name_of
+from embedfreeze.files.packing import packed
+from embedfreeze.files.remote import refuse_remote
 
-__all__ = ["Output", "atomic_files", "atomic_output", "check_output", "move_body"]
+__all__ = [
+    "Output",
+    "atomic_files",
+    "atomic_output",
+    "check_output",
+    "check_place",
+    "errors_of",
+    "exists",
+    "move_body",
+    "streamed_output",
+]
 
-HIDDEN = re.compile(r"\.embedfreeze-[0-9a-f]{16}")
 _COPY_BYTES = 4 << 20
 
 
@@ -40,39 +50,70 @@ class Output:
     ----------
     name : str
         The target's name, without its folder.
-    file : file
-        What becomes the target, open for reading and writing.
     """
 
     name: str
-    file: IO[bytes]
     _folder: int
     _files: contextlib.ExitStack
     _beside: dict[str, IO[bytes]] = field(default_factory=dict)
+    _file: IO[bytes] | None = None
+
+    @property
+    def file(self) -> IO[bytes]:
+        """What becomes the target, open for reading and writing."""
+        if self._file is None:
+            self._file = self._files.enter_context(unnamed_file(self._folder))
+        return self._file
 
     def beside(self, name: str) -> IO[bytes]:
-        """A further file of the target's folder, open for reading and writing; it appears first."""
+        """A further file of the target's folder, open for reading and writing; it appears first.
+
+        Raises
+        ------
+        FileError
+            It is the target's own name, or that of something that is no file.
+        """
         if name not in self._beside:
-            self._beside[name] = self._files.enter_context(_unnamed_file(self._folder))
+            self._check_name(name)
+            self._beside[name] = self._files.enter_context(unnamed_file(self._folder))
         return self._beside[name]
 
+    def _check_name(self, name: str) -> None:
+        if name == self.name:
+            raise FileError("a file of that name stands beside the target: name another", path=name)
+        with contextlib.suppress(FileNotFoundError):
+            status = os.stat(name, dir_fd=self._folder)
+            if not stat.S_ISREG(status.st_mode):
+                raise FileError("is no file, and must stand beside the target", path=name)
+
     def publish(self, *, overwrite: bool) -> None:
-        """Give all files their names; one beside the target that is there already may stay.
+        """Give all files their names, when all are on the disk; an equal one beside may stay.
 
         What was killed in between leaves no target, so that one never stands beside the files of
         another.
         """
         new = {n: f for n, f in self._beside.items() if not _holds(n, f, self._folder)}
-        if not overwrite:
-            for name in filter(lambda n: os.access(n, os.F_OK, dir_fd=self._folder), new):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
-        elif new:
+        with packed(self.file, self.name, self._folder) as whole:
+            for file in (*new.values(), whole):
+                file.flush()
+                os.fsync(file.fileno())
+            if new:
+                self._make_room(new, overwrite)
+            with contextlib.ExitStack() as failed:
+                for name, file in new.items():
+                    publish(file, name, self._folder, overwrite=overwrite)
+                    failed.callback(os.unlink, name, dir_fd=self._folder)
+                publish(whole, self.name, self._folder, overwrite=overwrite)
+                failed.pop_all()
+
+    def _make_room(self, new: dict[str, IO[bytes]], overwrite: bool) -> None:
+        if overwrite:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.name, dir_fd=self._folder)
-        for name, file in new.items():
-            _publish(file, name, self._folder, overwrite)
-        with _packed(self.file, self.name, self._folder) as whole:
-            _publish(whole, self.name, self._folder, overwrite)
+            return
+        for name in (self.name, *new):
+            if os.access(name, os.F_OK, dir_fd=self._folder, follow_symlinks=False):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
 
 
 def _holds(name: str, file: IO[bytes], folder: int) -> bool:
@@ -81,9 +122,9 @@ def _holds(name: str, file: IO[bytes], folder: int) -> bool:
         fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except OSError:
         return False
-    with open(fd, "rb", buffering=0) as present:
-        file.flush()
-        if not stat.S_ISREG(os.fstat(fd).st_mode) or os.fstat(fd).st_size != file.seek(0, 2):
+    with open(fd, "rb") as present:
+        status, size = os.fstat(fd), file.seek(0, os.SEEK_END)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
             return False
         file.seek(0)
         return all(
@@ -108,20 +149,30 @@ def atomic_files(path: PathLike, *, overwrite: bool = False) -> Iterator[Output]
     """
     check_output(path, overwrite=overwrite)
     name = name_of(path)
+    place = os.path.dirname(name)
+    with errors_of(name), opened(place or os.curdir) as folder, contextlib.ExitStack() as files:
+        remove_left_behind(folder)
+        output = Output(os.path.basename(name), folder, files)
+        yield output
+        output.publish(overwrite=overwrite)
+
+
+@contextmanager
+def errors_of(name: str) -> Iterator[None]:
+    """Errors of the operating system become those of a target."""
     try:
-        with _opened(os.path.dirname(name) or os.curdir) as folder, contextlib.ExitStack() as files:
-            remove_left_behind(folder)
-            file = files.enter_context(_unnamed_file(folder))
-            output = Output(os.path.basename(name), file, folder, files)
-            yield output
-            output.publish(overwrite=overwrite)
-    except FileExistsError as error:
-        beside = os.path.join(os.path.dirname(name), error.filename or os.path.basename(name))
-        raise _exists(beside) from None
+        yield
+    except FileExistsError as error:  # a link has two names, of which the second was to be
+        taken = error.filename2 or error.filename or name
+        raise exists(os.path.join(os.path.dirname(name), os.path.basename(taken))) from None
+    except BrokenPipeError:  # who reads it has enough
+        raise
     except OSError as error:
-        if isinstance(error, FileError):
-            raise
-        raise FileError(f"cannot be written: {reason(error)}", path=name) from error
+        if not isinstance(error, FileError):
+            raise FileError(f"cannot be written: {reason(error)}", path=name) from error
+        if type(error) is FileError and error.path is None:
+            raise FileError(str(error), path=name) from error
+        raise
 
 
 @contextmanager
@@ -129,6 +180,42 @@ def atomic_output(path: PathLike, *, overwrite: bool = False) -> Iterator[IO[byt
     """The one file of `atomic_files`."""
     with atomic_files(path, overwrite=overwrite) as output:
         yield output.file
+
+
+@contextmanager
+def streamed_output(file: BinaryIO) -> Iterator[Output]:
+    """A target that is made in a temporary file, and copied into an open file when it is whole.
+
+    Raises
+    ------
+    FileError
+        It needs files beside it, or cannot be written.
+    """
+    import tempfile
+
+    name, place = name_of(file), tempfile.gettempdir()
+    with errors_of(name), opened(place) as folder, contextlib.ExitStack() as files:
+        remove_left_behind(folder)
+        output = _Streamed(name, folder, files)
+        yield output
+        output.file.seek(0)
+        for block in iter(lambda: output.file.read(_COPY_BYTES), b""):
+            _write_all(block, file)
+        file.flush()
+
+
+def _write_all(block: bytes, file: BinaryIO) -> None:
+    rest = memoryview(block)
+    while rest:  # a file without a buffer, as standard output is under ``python -u``, takes a part
+        taken = file.write(rest)
+        if taken is None:
+            raise BlockingIOError(errno.EAGAIN, "it does not wait until it can take more")
+        rest = rest[taken:]
+
+
+class _Streamed(Output):
+    def beside(self, name: str) -> IO[bytes]:
+        raise FileError(f"needs {name} beside it: name a file, not a stream", path=self.name)
 
 
 def check_output(path: PathLike, *, overwrite: bool = False) -> None:
@@ -140,181 +227,22 @@ def check_output(path: PathLike, *, overwrite: bool = False) -> None:
         The target is no file, or it exists and `overwrite` is false.
     """
     name = name_of(path)
+    refuse_remote(name)
     if os.path.isdir(name):
         raise FileError("is a directory: name a file in it", path=name)
     if not overwrite and os.path.lexists(name):
-        raise _exists(name)
+        raise exists(name)
     if os.path.exists(name) and not os.path.isfile(name):
         raise FileError("is a device or a pipe, which a file would replace: name a file", path=name)
-    try:
-        with _opened(os.path.dirname(name) or os.curdir):
-            pass
-    except OSError as error:
-        raise FileError(f"cannot be written: {reason(error)}", path=name) from error
+    check_place(name)
 
 
-def _exists(name: str) -> FileError:
+def check_place(name: str) -> None:
+    """Refuse a target whose folder cannot be opened."""
+    with errors_of(name), opened(os.path.dirname(name) or os.curdir):
+        pass
+
+
+def exists(name: str) -> FileError:
+    """The error for a target that is there."""
     return FileError("exists: pass overwrite=True (--force) to replace it", path=name)
-
-
-@contextmanager
-def _opened(folder: str) -> Iterator[int]:
-    """A descriptor of a folder: what is named through it stays there, whatever is renamed."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def remove_left_behind(folder: int) -> None:
-    """Remove the hidden files of processes that were killed: those that nobody holds locked."""
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if HIDDEN.fullmatch(entry.name):
-                with contextlib.suppress(OSError):
-                    _remove_unowned(entry.name, folder)
-
-
-def _remove_unowned(name: str, folder: int) -> None:
-    # To lock a file on a network file system it must be open for writing.
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    fd = os.open(name, flags, dir_fd=folder)
-    try:
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(name, dir_fd=folder)
-    finally:
-        os.close(fd)
-
-
-def _lock(file: IO[bytes]) -> bool:
-    """Hold a file for as long as it is open. False: somebody took it for one left behind."""
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # no locks here, so nobody can take it for one left behind
-        return True
-    return os.fstat(file.fileno()).st_nlink > 0
-
-
-def _hidden_name() -> str:
-    return f".embedfreeze-{os.urandom(8).hex()}"
-
-
-@contextmanager
-def _unnamed_file(folder: int) -> Iterator[IO[bytes]]:
-    """A file without a name, or where there are none a hidden one, which is its `name`."""
-    try:
-        flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
-        fd = os.open(os.curdir, flags, 0o666, dir_fd=folder)
-    except (OSError, AttributeError):
-        with _hidden_file(folder) as file:
-            yield file
-        return
-    with open(fd, "w+b") as file:
-        yield file
-
-
-@contextmanager
-def _hidden_file(folder: int) -> Iterator[IO[bytes]]:
-    file = _new_hidden_file(folder)
-    try:
-        with file:
-            yield file
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(file.name, dir_fd=folder)
-
-
-def _new_hidden_file(folder: int) -> IO[bytes]:
-    def opener(name: str, flags: int) -> int:
-        return os.open(name, flags, 0o666, dir_fd=folder)
-
-    while True:
-        file = open(_hidden_name(), "x+b", opener=opener)  # noqa: SIM115 (the caller closes it)
-        if _lock(file):
-            return file
-        file.close()
-
-
-@contextmanager
-def _packed(file: IO[bytes], name: str, folder: int) -> Iterator[IO[bytes]]:
-    """The file, or one that holds it compressed if the name asks for that."""
-    stem, suffix = os.path.splitext(name)
-    pack = _PACKERS.get(suffix.lower())
-    if pack is None:
-        yield file
-        return
-    file.flush()
-    with _unnamed_file(folder) as packed:
-        pack(file, packed, stem)
-        yield packed
-
-
-def _publish(file: IO[bytes], name: str, folder: int, overwrite: bool) -> None:
-    """Give a finished file its name, in one step."""
-    file.flush()
-    os.fsync(file.fileno())
-    if isinstance(file.name, str):
-        _rename(file.name, name, folder, overwrite)
-    elif overwrite:
-        _link_over(file, name, folder)
-    else:
-        _link(file, name, folder)
-    os.fsync(folder)
-
-
-def _link(file: IO[bytes], name: str, folder: int) -> None:
-    # A directory descriptor makes Python call linkat, which alone follows the link in /proc.
-    link = f"/proc/self/fd/{file.fileno()}"
-    os.link(link, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
-
-
-def _link_over(file: IO[bytes], name: str, folder: int) -> None:
-    _lock(file)  # nobody knows it yet
-    beside = _hidden_name()
-    _link(file, beside, folder)
-    try:
-        os.replace(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except OSError:
-        os.unlink(beside, dir_fd=folder)
-        raise
-
-
-def _rename(hidden: str, name: str, folder: int, overwrite: bool) -> None:
-    """Name a hidden file, also on a file system without hard links, such as FAT."""
-    if not overwrite:
-        try:
-            os.link(hidden, name, src_dir_fd=folder, dst_dir_fd=folder)
-            return
-        except OSError as error:
-            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
-                raise
-        if os.access(name, os.F_OK, dir_fd=folder, follow_symlinks=False):
-            raise FileExistsError(name)
-    os.replace(hidden, name, src_dir_fd=folder, dst_dir_fd=folder)
-
-
-def _pack_gzip(file: IO[bytes], packed: IO[bytes], _: str) -> None:
-    import gzip
-    import shutil
-
-    file.seek(0)
-    with gzip.GzipFile(filename="", fileobj=packed, mode="wb", compresslevel=6, mtime=0) as out:
-        shutil.copyfileobj(file, out, _COPY_BYTES)
-
-
-def _pack_zip(file: IO[bytes], packed: IO[bytes], member: str) -> None:
-    import shutil
-    import zipfile
-
-    file.seek(0)
-    info = zipfile.ZipInfo(member)  # its date is fixed: equal input gives equal bytes
-    info.compress_type = zipfile.ZIP_DEFLATED
-    with zipfile.ZipFile(packed, "w") as archive, archive.open(info, "w", force_zip64=True) as out:
-        shutil.copyfileobj(file, out, _COPY_BYTES)
-
-
-_PACKERS = {".gz": _pack_gzip, ".zip": _pack_zip}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import os
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, TypeVar
 
 from embedfreeze.errors import FileError, FormatError, reason
-from embedfreeze.files.containers import Container, damage, damaged, open_member
+from embedfreeze.files.containers import damage, damaged, unpacked
 from embedfreeze.files.inputs import Input, PathOrFile, open_input
 from embedfreeze.files.libraries import WholeFile
 from embedfreeze.files.mapped import Guard
+from embedfreeze.files.spool import SPOOL_LIMIT, spooled
 
 __all__ = ["HEAD_BYTES", "Source", "open_source"]
 
@@ -29,27 +31,34 @@ class Source:
     ----------
     input : Input
         What was opened.
-    container : {"gzip", "zip"} or None
-        What the bytes are packed in.
+    container : str or None
+        What the bytes are packed in, such as "gzip", "zip" or "tar.xz".
     member : str or None
-        The member of an archive, or what the caller named inside a plain file.
+        The member of an archive.
+    part : str or None
+        What the caller named inside of the file, or of the member.
     head : bytes
         The first MiB, decompressed.
     buffer : mmap.mmap or None
         The whole file, if it is plain.
+    spool_limit : int
+        Bytes that may be unpacked into a temporary file.
     resources : contextlib.ExitStack
         What a reader opened on top; it is closed with the source.
     """
 
     input: Input
-    container: Container | None
+    container: str | None
     member: str | None
+    part: str | None
     _stream: Any  # io.RawIOBase has readinto, IO[bytes] has not
     head: bytes = b""
     buffer: mmap.mmap | None = None
+    spool_limit: int = SPOOL_LIMIT
     resources: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _unread: memoryview = field(default_factory=lambda: memoryview(b""))
     _guards: list[Guard] = field(default_factory=list)
+    _spool: IO[bytes] | None = None
     _cut: FormatError | None = None
     _put_back: bool = False
 
@@ -71,12 +80,7 @@ class Source:
     @property
     def name(self) -> str:
         """The path, and the member of an archive behind it."""
-        return f"{self.path}:{self.member}" if self.container == "zip" else self.path
-
-    @property
-    def part(self) -> str | None:
-        """What the caller named inside of the file, where that is no archive."""
-        return None if self.container == "zip" else self.member
+        return self.path if self.member is None else f"{self.path}:{self.member}"
 
     @property
     def position(self) -> int:
@@ -104,6 +108,8 @@ class Source:
                 if not got:
                     break
                 filled += got
+        except FileError as error:  # what reading an archive found
+            raise error if error.path else type(error)(str(error), path=self.path) from error
         except damage() as error:
             raise damaged(self.path, self.container, error) from error
         return filled
@@ -115,25 +121,28 @@ class Source:
             yield block[:got]
 
     def as_file(self) -> Any:
-        """An open file with the decompressed bytes, for a library that seeks in it."""
-        if self.buffer is not None and self.input.regular is not None:
-            return WholeFile(self.input.regular)
-        import tempfile
+        """An open file with the decompressed bytes, for a library that seeks in it.
 
-        try:
-            spool = tempfile.TemporaryFile(prefix="embedfreeze-")  # noqa: SIM115 (closed with self)
-            self.resources.callback(spool.close)
-            spool.writelines(self.blocks())
-            spool.seek(0)
-        except OSError as error:
-            if isinstance(error, FileError):
-                raise
-            raise FileError(
-                f"cannot be unpacked into {tempfile.gettempdir()} ({error.strerror}): set TMPDIR "
-                f"to a folder with room",
-                path=self.path,
-            ) from error
-        return spool
+        Raises
+        ------
+        FileError
+            They must be written to a temporary file, and are more than `spool_limit`.
+        """
+        if self._spool is None:
+            if self.buffer is not None and self.input.regular is not None:
+                return WholeFile(self.input.regular)
+            self._spool = spooled(self.blocks(), self.spool_limit, self.name, self.resources)
+        self._spool.seek(0)
+        return self._spool
+
+    def whole(self) -> mmap.mmap:
+        """All decompressed bytes, mapped: those of the file, or of one that they are written to."""
+        if self.buffer is None:
+            spool = self.as_file()
+            if not spool.seek(0, os.SEEK_END):
+                raise FormatError("the file holds nothing: get it again", path=self.name)
+            self.buffer = mmap.mmap(spool.fileno(), 0, access=mmap.ACCESS_READ)
+        return self.buffer
 
     def guard(self, mapping: Any) -> None:
         """Until the source is closed, a file that is cut does not end who reads this mapping."""
@@ -208,7 +217,7 @@ def open_source(path: PathOrFile, member: str | None = None) -> Source:
     path : str, os.PathLike or binary file object
         A file object is read from where it stands, and stays open.
     member : str, optional
-        The member of an archive.
+        The member of an archive, a part of what is no archive, or both with a colon in between.
 
     Raises
     ------
@@ -221,7 +230,8 @@ def open_source(path: PathOrFile, member: str | None = None) -> Source:
     """
     opened = open_input(path)
     try:
-        source = _recognised(opened, member)
+        found = unpacked(opened, member)
+        source = Source(opened, found.container, found.member, found.part, found.stream)
     except BaseException:
         opened.rewind()
         opened.close()
@@ -231,22 +241,6 @@ def open_source(path: PathOrFile, member: str | None = None) -> Source:
         _read_head(source)
         failed.pop_all()
     return source
-
-
-def _recognised(opened: Input, member: str | None) -> Source:
-    raw: Any = opened.raw
-    if opened.magic[:2] == b"\x1f\x8b":
-        import gzip
-
-        return Source(opened, "gzip", member, gzip.GzipFile(fileobj=raw, mode="rb"))
-    if opened.magic in (b"PK\x03\x04", b"PK\x05\x06"):
-        if not raw.seekable():
-            raise FileError(
-                "a zip archive is read from its end: write it to a file first", path=opened.name
-            )
-        member, stream = open_member(opened.name, raw, member)
-        return Source(opened, "zip", member, stream)
-    return Source(opened, None, member, raw)
 
 
 def _read_head(source: Source) -> None:

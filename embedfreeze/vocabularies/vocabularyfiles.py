@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from embedfreeze.errors import FormatError, VocabularyError
-from embedfreeze.files import PathLike, atomic_output
+from embedfreeze.files import PathLike, atomic_output, name_of, split_packed
 from embedfreeze.vocabularies.lines import decode, read_bytes, read_lines
 from embedfreeze.vocabularies.listed import Listed
 from embedfreeze.vocabularies.tables import Columns, read_csv, read_tsv
@@ -36,17 +36,14 @@ def read_file(path: PathLike, format: str | None, columns: Columns) -> Listed | 
     name = os.fspath(path)
     if format is not None and format not in _FORMATS:
         raise ValueError(f"format must be one of {list(_FORMATS)}, received {format!r}")
-    format = _extension(name) if format is None else format
+    format = _extension(name_of(path)) if format is None else format
     if columns != Columns() and format not in ("csv", "tsv"):
         raise ValueError(f"only CSV and TSV files have columns to name, received {name!r}")
     return _FORMATS.get(format, _read_text)(name, columns)
 
 
 def _extension(name: str) -> str:
-    base = name.lower()
-    for packed in (".gz", ".zip"):
-        base = base.removesuffix(packed)
-    return os.path.splitext(base)[1].removeprefix(".")
+    return os.path.splitext(split_packed(name)[0].lower())[1].removeprefix(".")
 
 
 def _read_text(path: str, _: Columns) -> Listed:
