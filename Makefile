@@ -2,7 +2,8 @@
 # the files in SOURCES, so every one of them works as the first command on a fresh machine.
 VENV ?= .venv
 BIN := $(VENV)/bin
-SOURCES := setup.cfg setup.py pyproject.toml embedfreeze/_kernel.c embedfreeze/_decimal.h
+SOURCES := setup.cfg setup.py pyproject.toml embedfreeze/_kernel.c embedfreeze/_decimal.h \
+	embedfreeze/_guard.h embedfreeze/_subwords.h
 
 # The first Python that can make an environment and compile the kernel. Each is asked rather than
 # looked for, because the name may stand for a version manager that has no such version.
@@ -12,7 +13,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c '$(SUITS)' 2>/dev/null && echo $$python && break; done)
 
 # What `make test` leaves out: tests that take long or write gigabytes. `make test SELECT=slow`.
-SELECT ?= not slow and not large and not exhaustive
+SELECT ?= not slow and not large and not exhaustive and not fuzz
 # Files of tests run side by side. `make test SELECT=large JOBS=0` one after the other.
 JOBS ?= 2
 

@@ -6,6 +6,7 @@
 
 #include "_decimal.h"
 #include "_guard.h"
+#include "_subwords.h"
 
 /* ---- buffers ---------------------------------------------------------------------------- */
 
@@ -993,6 +994,211 @@ static PyObject *format_records(PyObject *Py_UNUSED(module), PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* ---- vectors from n-grams ---------------------------------------------------------------- */
+
+PyDoc_STRVAR(find_entries_doc,
+             "find_entries(buffer, start, tail, spans)\n--\n\n"
+             "Walk entries of a token, a NUL byte and `tail` bytes. Writes the spans (start, length)\n"
+             "of as many tokens as spans [n, 2] has room for; returns (entries found, where they end).");
+
+static PyObject *find_entries(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[2] = {{0}};
+    idx start, tail, found = 0;
+    int ok = 0;
+    if (!PyArg_ParseTuple(args, "y*nnw*", &b[0], &start, &tail, &b[1]))
+        return NULL;
+    idx room = b[1].len / 16;
+    if (check_range(&b[0], start, b[0].len) && check_items(&b[1], room * 2, 8, "spans")) {
+        const ef_byte *base = b[0].buf, *end = base + b[0].len, *p = base + start;
+        int64_t(*spans)[2] = b[1].buf;
+        ok = tail >= 0;
+        Py_BEGIN_ALLOW_THREADS
+        while (ok && found < room && p < end) {
+            const ef_byte *nul = memchr(p, 0, (size_t)(end - p));
+            if (!nul || end - nul - 1 < tail)
+                break;
+            spans[found][0] = p - base;
+            spans[found++][1] = nul - p;
+            p = nul + 1 + tail;
+        }
+        Py_END_ALLOW_THREADS
+        start = p - base;
+        if (!ok)
+            PyErr_Format(PyExc_ValueError, "tail must not be negative, received %zd", tail);
+    }
+    release(b, 2);
+    return ok ? Py_BuildValue("nn", found, start) : NULL;
+}
+
+/* Float32 rows that stand in a buffer from a byte on, at any address. */
+static int dense_matrix(ef_matrix *matrix, const Py_buffer *values, idx offset)
+{
+    int64_t dim = matrix->dim, rows = matrix->rows;
+    if (dim < 1 || dim > INT32_MAX || offset < 0 || offset > values->len || rows < 0 ||
+        rows > (values->len - offset) / (4 * dim)) {
+        PyErr_Format(PyExc_ValueError, "%zd rows of %zd values do not lie in %zd bytes from %zd on",
+                     (idx)rows, (idx)dim, values->len, offset);
+        return 0;
+    }
+    matrix->values = (const ef_byte *)values->buf + offset;
+    return 1;
+}
+
+/* Rows of codes, which are numbers of centroids; norms are optional. */
+static int coded_matrix(ef_matrix *matrix, const Py_buffer *values, const Py_buffer *codes,
+                        const Py_buffer *norms)
+{
+    idx dim = matrix->dim, step = matrix->step, rows = matrix->rows;
+    if (dim < 1 || dim > INT32_MAX || step < 1 || step > dim || rows < 0 ||
+        rows > codes->len / ((dim - 1) / step + 1)) {
+        PyErr_Format(PyExc_ValueError, "%zd rows of %zd values do not lie in %zd codes", rows, dim,
+                     codes->len);
+        return 0;
+    }
+    matrix->parts = (dim - 1) / step + 1;
+    matrix->values = values->buf;
+    matrix->codes = codes->buf;
+    matrix->norms = norms->len ? norms->buf : NULL;
+    return check_items(values, EF_CENTROIDS * dim, 4, "centroids") &&
+           (!norms->len || check_items(norms, rows, 4, "norms"));
+}
+
+static int check_words(idx words, idx rows)
+{
+    if (words >= 0 && words <= rows)
+        return 1;
+    PyErr_Format(PyExc_ValueError, "%zd rows of words are not among %zd rows", words, rows);
+    return 0;
+}
+
+static int check_tokens(const Py_buffer *offsets, const Py_buffer *blob, const Py_buffer *target,
+                        idx dim)
+{
+    idx n = offsets->len / 8 - 1;
+    if (n > 0 && dim > PY_SSIZE_T_MAX / 4 / n) {
+        PyErr_Format(PyExc_ValueError, "%zd rows of %zd values are too many", n, dim);
+        return 0;
+    }
+    return check_offsets(offsets, blob->len) && check_items(target, n * dim, 4, "target");
+}
+
+PyDoc_STRVAR(subword_rows_doc,
+             "subword_rows(tokens, ngrams, matrix, target)\n--\n\n"
+             "fastText's vectors of tokens. tokens: blob, offsets [n + 1] and their own rows int64 [n]\n"
+             "(-1: none). ngrams: minn, maxn, rows of words, buckets, and the kept buckets of a pruned\n"
+             "model and their rows (int32, rising; None: not pruned). matrix: values, offset, rows,\n"
+             "dim, then codes, norms (or b\"\") and the values of a part, or b\"\", b\"\" and 0.\n"
+             "Writes float32 [n, dim] to target; returns the first token with a row that the matrix\n"
+             "has not, or -1.");
+
+static PyObject *subword_rows(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[9] = {{0}}; /* blob, offsets, own, kept, places, values, codes, norms, target */
+    ef_ngrams ngrams = {0};
+    ef_matrix matrix = {0};
+    idx offset, minn, maxn, words, rows, dim, step, bad = -1;
+    int ok = 0;
+    if (!PyArg_ParseTuple(args, "(y*y*y*)(nnnIz*z*)(y*nnny*y*n)w*", &b[0], &b[1], &b[2], &minn,
+                          &maxn, &words, &ngrams.buckets, &b[3], &b[4], &b[5], &offset, &rows, &dim,
+                          &b[6], &b[7], &step, &b[8])) {
+        release(b, 9);
+        return NULL;
+    }
+    ngrams.minn = minn, ngrams.maxn = maxn, ngrams.words = words;
+    matrix.rows = rows, matrix.dim = dim, matrix.step = step;
+    idx n = b[1].len / 8 - 1;
+    ngrams.n_kept = b[3].buf ? b[3].len / 4 : -1;
+    ngrams.kept = b[3].buf, ngrams.places = b[4].buf;
+    int held = b[6].len ? coded_matrix(&matrix, &b[5], &b[6], &b[7])
+                        : dense_matrix(&matrix, &b[5], offset);
+    if (held && check_words(words, rows) && check_tokens(&b[1], &b[0], &b[8], dim) && check_items(&b[2], n, 8, "own") &&
+        check_items(&b[3], ngrams.n_kept < 0 ? 0 : ngrams.n_kept, 4, "kept") &&
+        check_items(&b[4], ngrams.n_kept < 0 ? 0 : ngrams.n_kept, 4, "places")) {
+        const int64_t *offsets = b[1].buf, *own = b[2].buf;
+        const ef_byte *blob = b[0].buf;
+        float *out = b[8].buf;
+        ok = 1;
+        Py_BEGIN_ALLOW_THREADS
+        for (idx i = 0; i < n && bad < 0; i++)
+            if (!ef_fasttext_row(&ngrams, &matrix, own[i], blob + offsets[i],
+                                 offsets[i + 1] - offsets[i], out + i * dim))
+                bad = i;
+        Py_END_ALLOW_THREADS
+    }
+    release(b, 9);
+    return ok ? PyLong_FromSsize_t(bad) : NULL;
+}
+
+PyDoc_STRVAR(floret_rows_doc,
+             "floret_rows(tokens, ngrams, matrix, target)\n--\n\n"
+             "spaCy's vectors of tokens in floret mode. tokens: blob and offsets [n + 1], each with\n"
+             "its marks of begin and end. ngrams: minn, maxn, hashes of each n-gram, seed. matrix:\n"
+             "values, offset, rows, dim. Writes float32 [n, dim] to target.");
+
+static PyObject *floret_rows(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[4] = {{0}}; /* blob, offsets, values, target */
+    ef_floret floret = {0};
+    ef_matrix matrix = {0};
+    idx offset, minn, maxn, hashes, rows, dim;
+    int ok = 0;
+    if (!PyArg_ParseTuple(args, "(y*y*)(nnnI)(y*nnn)w*", &b[0], &b[1], &minn, &maxn, &hashes,
+                          &floret.seed, &b[2], &offset, &rows, &dim, &b[3])) {
+        release(b, 4);
+        return NULL;
+    }
+    floret.minn = minn, floret.maxn = maxn, floret.hashes = hashes;
+    matrix.rows = rows, matrix.dim = dim;
+    if (rows < 1 || minn < 0 || hashes < 1 || hashes > 4)
+        PyErr_Format(PyExc_ValueError, "rows %zd, minn %zd or hashes %zd is out of range", rows, minn,
+                     hashes);
+    else if (dense_matrix(&matrix, &b[2], offset) && check_tokens(&b[1], &b[0], &b[3], dim)) {
+        const int64_t *offsets = b[1].buf;
+        const ef_byte *blob = b[0].buf;
+        float *out = b[3].buf;
+        idx n = b[1].len / 8 - 1;
+        ok = 1;
+        Py_BEGIN_ALLOW_THREADS
+        for (idx i = 0; i < n; i++)
+            ef_floret_row(&floret, &matrix, blob + offsets[i], offsets[i + 1] - offsets[i],
+                          out + i * dim);
+        Py_END_ALLOW_THREADS
+    }
+    release(b, 4);
+    if (!ok)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(murmur_tokens_doc,
+             "murmur_tokens(blob, offsets, seed, hashes)\n--\n\n"
+             "MurmurHash64A of each token, to uint64 [n].");
+
+static PyObject *murmur_tokens(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[3] = {{0}};
+    unsigned long long seed;
+    int ok = 0;
+    if (!PyArg_ParseTuple(args, "y*y*Kw*", &b[0], &b[1], &seed, &b[2]))
+        return NULL;
+    idx n = b[1].len / 8 - 1;
+    if (check_offsets(&b[1], b[0].len) && check_items(&b[2], n, 8, "hashes")) {
+        const int64_t *offsets = b[1].buf;
+        const ef_byte *blob = b[0].buf;
+        uint64_t *hashes = b[2].buf;
+        ok = 1;
+        Py_BEGIN_ALLOW_THREADS
+        for (idx i = 0; i < n; i++)
+            hashes[i] = ef_murmur64(blob + offsets[i], offsets[i + 1] - offsets[i], seed);
+        Py_END_ALLOW_THREADS
+    }
+    release(b, 3);
+    if (!ok)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 /* ---- guards of mapped files --------------------------------------------------------------- */
 
 PyDoc_STRVAR(guard_enter_doc,
@@ -1048,9 +1254,11 @@ static PyObject *guard_leave(PyObject *Py_UNUSED(module), PyObject *args)
 static PyMethodDef methods[] = {
     {"copy_rows", copy_rows, METH_VARARGS, copy_rows_doc},
     {"count_lines", count_lines, METH_VARARGS, count_lines_doc},
+    {"find_entries", find_entries, METH_VARARGS, find_entries_doc},
     {"find_lines", find_lines, METH_VARARGS, find_lines_doc},
     {"find_records", find_records, METH_VARARGS, find_records_doc},
     {"first_not_utf8", first_not_utf8, METH_VARARGS, first_not_utf8_doc},
+    {"floret_rows", floret_rows, METH_VARARGS, floret_rows_doc},
     {"format_records", format_records, METH_VARARGS, format_records_doc},
     {"format_rows", format_rows, METH_VARARGS, format_rows_doc},
     {"gather_spans", gather_spans, METH_VARARGS, gather_spans_doc},
@@ -1062,8 +1270,10 @@ static PyMethodDef methods[] = {
     {"index_find", index_find, METH_VARARGS, index_find_doc},
     {"index_insert", index_insert, METH_VARARGS, index_insert_doc},
     {"is_number", is_number, METH_VARARGS, is_number_doc},
+    {"murmur_tokens", murmur_tokens, METH_VARARGS, murmur_tokens_doc},
     {"parse_rows", parse_rows, METH_VARARGS, parse_rows_doc},
     {"scatter_rows", scatter_rows, METH_VARARGS, scatter_rows_doc},
+    {"subword_rows", subword_rows, METH_VARARGS, subword_rows_doc},
     {NULL, NULL, 0, NULL},
 };
 

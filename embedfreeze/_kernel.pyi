@@ -2,6 +2,7 @@ from typing_extensions import Buffer
 
 def copy_rows(buffer: Buffer, spans: Buffer, values: Buffer, /) -> bool: ...
 def count_lines(buffer: Buffer, start: int, stop: int, /) -> int: ...
+def find_entries(buffer: Buffer, start: int, tail: int, spans: Buffer, /) -> tuple[int, int]: ...
 def find_lines(
     buffer: Buffer,
     start: int,
@@ -26,6 +27,13 @@ def find_records(
     /,
 ) -> tuple[int, int, int]: ...
 def first_not_utf8(blob: Buffer, offsets: Buffer, /) -> int: ...
+def floret_rows(
+    tokens: tuple[Buffer, Buffer],
+    ngrams: tuple[int, int, int, int],
+    matrix: tuple[Buffer, int, int, int],
+    target: Buffer,
+    /,
+) -> None: ...
 def format_records(
     blob: Buffer, offsets: Buffer, values: Buffer, row_bytes: int, records: Buffer, /
 ) -> None: ...
@@ -45,6 +53,7 @@ def index_insert(
     blob: Buffer, offsets: Buffer, slots: Buffer, first: int, last: int, found: Buffer, /
 ) -> None: ...
 def is_number(field: Buffer, /) -> bool: ...
+def murmur_tokens(blob: Buffer, offsets: Buffer, seed: int, hashes: Buffer, /) -> None: ...
 def parse_rows(
     buffer: Buffer,
     stop: int,
@@ -59,3 +68,10 @@ def parse_rows(
 def scatter_rows(
     source: Buffer, rows: Buffer, target: Buffer, ids: Buffer, row_bytes: int, /
 ) -> None: ...
+def subword_rows(
+    tokens: tuple[Buffer, Buffer, Buffer],
+    ngrams: tuple[int, int, int, int, Buffer | None, Buffer | None],
+    matrix: tuple[Buffer, int, int, int, Buffer, Buffer, int],
+    target: Buffer,
+    /,
+) -> int: ...

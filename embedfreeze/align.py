@@ -321,8 +321,10 @@ def load(
         The rows of tokens that the file has not: "zeros"; the "mean" of the rows found; "normal"
         draws with their mean and standard deviation; "hash", values in [-0.5, 0.5) made of a hash
         of the token; "error"; "nearest", the row of the closest spelling within one edit (else
-        zeros), for which the file is read twice more; or what a callable makes of their list,
-        numbers [tokens, dim]. Special tokens follow the first four, and are zeros otherwise.
+        zeros), for which the file is read twice more; "subword", what the n-grams of a fastText
+        model, a spaCy folder in floret mode or a finalfusion file make of the token (else zeros),
+        for which the file is opened once more; or what a callable makes of their list, numbers
+        [tokens, dim]. Special tokens follow the first four, and are zeros otherwise.
         Padding is always zeros.
     special : mapping of str to str or array-like, optional
         Rows of single special tokens: "zeros", "mean", "normal", "hash", "file" (the file's row of

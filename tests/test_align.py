@@ -149,8 +149,8 @@ def test_wrong_calls(tmp_path: Path) -> None:
             ef.load(path, v, match=match)
     with pytest.raises(
         ValueError,
-        match="oov must be one of zeros, mean, normal, hash, error, nearest, or a callable, "
-        "received 'random'",
+        match="oov must be one of zeros, mean, normal, hash, error, nearest, subword, or a "
+        "callable, received 'random'",
     ):
         ef.load(path, v, oov="random")  # type: ignore[arg-type]
     with pytest.raises(TypeError):

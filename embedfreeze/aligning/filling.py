@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedfreeze import _kernel
+from embedfreeze import _kernel, storage
 from embedfreeze.aligning.folds import Stage
 from embedfreeze.aligning.matching import Found, lookups_of
-from embedfreeze.aligning.sources import Piece, RowSource
+from embedfreeze.aligning.sources import Piece, RowSource, no_subwords
 from embedfreeze.coverage import MISSING, NOT_ASKED, SPECIAL, Coverage
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import FormatError
@@ -22,11 +22,12 @@ from embedfreeze.threads import spans, thread_map
 from embedfreeze.tokens import Tokens, TokensBuilder
 from embedfreeze.vocabulary import Vocabulary
 
-__all__ = ["NEAREST", "Filler", "OwnStore", "Target", "Wish"]
+__all__ = ["NEAREST", "SUBWORD", "Filler", "OwnStore", "Target", "Wish"]
 
 Int64 = npt.NDArray[np.int64]
 COPY_BYTES = 4 << 20  # for one thread
 NEAREST = Stage("nearest", lambda token: token, by_line=False)
+SUBWORD = "subword"
 NOTHING = 1 << 30  # the rank of no row
 _NO_ROWS: Int64 = np.empty(0, np.int64)
 
@@ -139,9 +140,12 @@ class Filler:
         self.provenance: dict[str, Any] = {}
         self.n_rows = 0  # of the pieces before
         self.last_rows: Int64 | None = None
+        self.has_subwords: Callable[[], bool] = lambda: False
 
-    def fill(self, suits: Callable[[Embeddings], bool] | None = None) -> OwnStore | None:
-        """Take what is wanted of the source.
+    def fill(
+        self, suits: Callable[[Embeddings], bool] | None = None, *, subwords: bool = False
+    ) -> OwnStore | None:
+        """Take what is wanted of the source, which must have vectors of n-grams for `subwords`.
 
         A store that was saved with this very vocabulary is given back instead if it `suits`.
         """
@@ -152,7 +156,9 @@ class Filler:
             if suits and e and e.sealed and e.belongs_to(self.vocabulary) and suits(e):
                 return OwnStore(e.sealed, e)
             self.target.start(opened.dim, opened.dtype, self.source.name)
-            self.provenance = opened.provenance
+            self.provenance, self.has_subwords = opened.provenance, opened.has_subwords
+            if subwords and not self.has_subwords():
+                raise no_subwords(self.source.name)
             for piece in opened.pieces:
                 self.add(piece)
                 self.n_rows += len(piece.tokens)
@@ -268,6 +274,21 @@ class Filler:
         self.rows.ranks[found] = 2 * len(self.wish.stages) + 1
         self.rows.owners[found] = second.rows.owners[found] + first
         self.repeated |= {owner + first: more for owner, more in second.repeated.items()}
+
+    def fill_subwords(self, ids: Int64) -> None:
+        """Give ids that are still without a row what the source's n-grams make of their tokens."""
+        ids = np.intersect1d(ids, self.wish.ids)
+        asked = Tokens.from_strings(self.vocabulary.tokens[i] for i in ids.tolist())
+        rows = self.source.subword_rows(asked)
+        if rows.shape[1] != self.target.dim:  # embeddings whose file is another now
+            raise FormatError(
+                f"vectors of n-grams must have {self.target.dim} values as the rows have, received "
+                f"{rows.shape[1]}: read the file again",
+                path=self.source.name,
+            )
+        made = rows.any(axis=1)  # zeros where a token has no n-grams
+        self.target.array[ids[made]] = storage.converted(rows[made], self.target.dtype)
+        self.rows.ranks[ids[made]] = 2 * len(self.wish.stages)
 
     @property
     def has_row(self) -> npt.NDArray[np.bool_]:

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from embedfreeze import storage
-from embedfreeze.aligning.filling import NEAREST, Filler, OwnStore, Target, Wish
+from embedfreeze.aligning.filling import NEAREST, SUBWORD, Filler, OwnStore, Target, Wish
 from embedfreeze.aligning.folds import Stage
 from embedfreeze.aligning.moments import CHUNK_ROWS
-from embedfreeze.aligning.sources import RowSource
+from embedfreeze.aligning.sources import RowSource, no_subwords
 from embedfreeze.aligning.transforms import Transforms
 from embedfreeze.aligning.unknown import Policies
 from embedfreeze.coverage import Coverage
@@ -50,9 +50,13 @@ class Request:
         return self.policies.oov == "nearest"
 
     @property
+    def subword(self) -> bool:
+        return self.policies.oov == SUBWORD
+
+    @property
     def stage_names(self) -> tuple[str, ...]:
-        """As coverage shows them; the nearest spelling comes last."""
-        last = (NEAREST.name,) if self.nearest else ()
+        """As coverage shows them; the nearest spelling, or n-grams, come last."""
+        last = (NEAREST.name,) if self.nearest else (SUBWORD,) if self.subword else ()
         return (*(stage.name for stage in self.stages), *last)
 
     def suits(self, own: Embeddings) -> bool:
@@ -129,7 +133,7 @@ def gather_or_own(
         return gather(vocabulary, sources, request)
     target = Target(len(vocabulary), sealed=True)
     filler = _filler(vocabulary, sources[0], request, target, np.zeros(len(vocabulary), bool))
-    own = filler.fill(request.suits)
+    own = filler.fill(request.suits, subwords=request.subword)
     if own is None:
         return _checked(_finished([filler], request, target), vocabulary, sources, request)
     coverage = own.embeddings.coverage_of(vocabulary)
@@ -190,7 +194,7 @@ def _filler(
     has_row: npt.NDArray[np.bool_],
 ) -> Filler:
     """For the ids that have no row yet."""
-    if request.nearest:
+    if request.nearest or request.subword:
         source.needed_again()
     ordinary = ~has_row
     ordinary[list(vocabulary.special_ids)] = False
@@ -206,11 +210,21 @@ def _finished(fillers: Sequence[Filler], request: Request, target: Target) -> Ga
     for filler in fillers if request.nearest else ():
         filler.fill_nearest(np.flatnonzero(~has_row))
         has_row |= filler.has_row
+    for filler in _with_subwords(fillers) if request.subword else ():
+        filler.fill_subwords(np.flatnonzero(~has_row))
+        has_row |= filler.has_row
     wanted = request.policies.from_file(fillers[0].vocabulary)
     coverage = Coverage.combined(
         [filler.coverage(request.stage_names, wanted) for filler in fillers]
     )
     return Gathered(target, has_row, coverage, tuple(filler.provenance for filler in fillers))
+
+
+def _with_subwords(fillers: Sequence[Filler]) -> list[Filler]:
+    able = [filler for filler in fillers if filler.has_subwords()]
+    if not able:
+        raise no_subwords(", ".join(filler.source.name for filler in fillers))
+    return able
 
 
 def _first_wins(
@@ -220,7 +234,7 @@ def _first_wins(
     has_row, fillers = np.zeros(len(vocabulary), bool), list[Filler]()
     for source in sources:
         fillers.append(_filler(vocabulary, source, request, target, has_row))
-        fillers[-1].fill()
+        fillers[-1].fill(subwords=request.subword and len(sources) == 1)
         has_row |= fillers[-1].has_row
     return _finished(fillers, request, target)
 

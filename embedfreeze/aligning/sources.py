@@ -18,13 +18,13 @@ from embedfreeze import storage
 from embedfreeze.aligning.matching import Lookup
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import FileError, FormatError, reason
-from embedfreeze.files import PathOrFile, Source, name_of
+from embedfreeze.files import PathOrFile, Source, is_remote, name_of
 from embedfreeze.formats import Batch, ReadOptions, open_reading, tracked, warn_of_skipped
 from embedfreeze.formats.base import Place, Reading
 from embedfreeze.threads import spans
 from embedfreeze.tokens import Tokens
 
-__all__ = ["EmbeddingsSource", "FileSource", "Opened", "Piece", "RowSource"]
+__all__ = ["EmbeddingsSource", "FileSource", "Opened", "Piece", "RowSource", "no_subwords"]
 
 Int64 = npt.NDArray[np.int64]
 PIECE_ROWS = 1 << 16
@@ -67,6 +67,8 @@ class Opened:
         The whole of it, if it is mapped.
     provenance : dict
         How the rows of a store were made.
+    has_subwords : callable
+        Has the source vectors for any token, from its n-grams?
     """
 
     dim: int
@@ -74,9 +76,20 @@ class Opened:
     pieces: Iterator[Piece]
     ready: Embeddings | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    has_subwords: Callable[[], bool] = lambda: False
 
 
 TokensReader = Callable[[], Iterator[Tokens]]
+
+
+def no_subwords(name: str) -> FormatError:
+    """The error of sources that have no n-grams."""
+    return FormatError(
+        'oov="subword" needs a file with vectors of n-grams: a fastText model (.bin, .ftz), a '
+        "spaCy vectors folder in floret mode, or a finalfusion file with subwords; received none: "
+        "name such a file, or choose another oov= (--oov)",
+        path=name,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +111,7 @@ class EmbeddingsSource:
         found = e.tokens.find(lookups[0].keys) if len(lookups) == 1 else None
         rows = None if found is None else np.sort(found[found >= 0]).astype(np.int64)
         pieces = map(self._piece, self._portions(rows))
-        yield Opened(e.dim, self._dtype, pieces, e, e.provenance)
+        yield Opened(e.dim, self._dtype, pieces, e, e.provenance, self.has_subwords)
 
     @property
     def _dtype(self) -> str:
@@ -132,6 +145,14 @@ class EmbeddingsSource:
     def tokens(self) -> Iterator[Tokens]:
         """The tokens of all rows."""
         return map(self.embeddings.tokens.take, self._portions())
+
+    def has_subwords(self) -> bool:
+        """Has the file that they were read from vectors of n-grams?"""
+        return os.path.isfile(self.name) and FileSource(self.name, self.options).has_subwords()
+
+    def subword_rows(self, tokens: Tokens) -> npt.NDArray[np.float32]:
+        """As of a `FileSource`: the file that they were read from is opened once more."""
+        return FileSource(self.name, self.options).subword_rows(tokens)
 
     def reader(self) -> TokensReader:
         """What gives the tokens later. It keeps no matrix alive: a file is opened anew."""
@@ -199,7 +220,8 @@ class FileSource:
                 return
             dtype = storage.working_dtype(self.options.dtype or reading.dtype)
             pieces = _pieces(source, reading, "load", dtype)
-            yield Opened(reading.dim, dtype, pieces, None, reading.alignment.provenance)
+            made, found = reading.alignment.provenance, reading.subwords is not None
+            yield Opened(reading.dim, dtype, pieces, None, made, lambda: found)
             warn_of_skipped(source.name, reading)
 
     def needed_again(self) -> None:
@@ -218,6 +240,30 @@ class FileSource:
                 return
             for piece in _pieces(source, reading, "tokens", reading.dtype):
                 yield piece.tokens
+
+    def has_subwords(self) -> bool:
+        """Has the file vectors of n-grams? Its header is read anew."""
+        source, reading = self._open(self.options)
+        with source:
+            return reading.subwords is not None
+
+    def subword_rows(self, tokens: Tokens) -> npt.NDArray[np.float32]:
+        """Vectors of any tokens from the file's n-grams, [n, dim]; zeros where there are none.
+
+        Raises
+        ------
+        FormatError
+            The file has no n-grams.
+        """
+        self.needed_again()
+        source, reading = self._open(self.options)
+        with source:
+            source.needed_again()
+            if reading.subwords is None:
+                raise no_subwords(self.name)
+            parts = spans(0, len(tokens), max(1, DECODED_BYTES // (4 * reading.dim)))
+            rows = [reading.subwords(tokens.part(low, high)) for low, high in parts]
+        return np.concatenate([np.empty((0, reading.dim), np.float32), *rows])
 
     def reader(self) -> TokensReader:
         """What gives the tokens later, if the file is still the same. It keeps no file alive."""
@@ -289,7 +335,8 @@ class _FileAnchor:
 
 def _anchor(path: PathOrFile) -> _PathAnchor | _FileAnchor:
     if isinstance(path, str | os.PathLike):
-        place = os.path.abspath(os.fsdecode(path))
+        place = os.fsdecode(path)
+        place = place if is_remote(place) else os.path.abspath(place)
         return _PathAnchor(place, _identity(place))
     start = None
     with contextlib.suppress(OSError, ValueError, AttributeError):

@@ -19,7 +19,7 @@ from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["OOV_NAMES", "SPECIAL_NAMES", "Oov", "Policies", "SpecialRow"]
 
-PolicyName = Literal["zeros", "mean", "normal", "hash", "error", "nearest"]
+PolicyName = Literal["zeros", "mean", "normal", "hash", "error", "nearest", "subword"]
 Maker = Callable[[list[str]], npt.ArrayLike]
 Oov = PolicyName | Maker
 SpecialRow = Literal["zeros", "mean", "normal", "hash", "file"] | npt.ArrayLike
