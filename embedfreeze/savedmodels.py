@@ -12,7 +12,7 @@ from zipfile import is_zipfile
 import numpy as np
 
 from embedfreeze import formats
-from embedfreeze.bundle import Bundle
+from embedfreeze.checkpoints import Bundle
 from embedfreeze.errors import (
     EmbedFreezeError,
     FileError,

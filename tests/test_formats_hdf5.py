@@ -13,7 +13,7 @@ from samples import ODD_TOKENS, assert_is, bits, put, spelled, table
 
 import embedfreeze as ef
 from embedfreeze.errors import FileError, FormatError
-from embedfreeze.formats import hdf5
+from embedfreeze.formats.hdf5 import generic as hdf5
 
 STRING = h5py.string_dtype("utf-8")
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 import embedfreeze as ef
 from embedfreeze.align import AlignedEmbeddings
-from embedfreeze.bundle import Bundle
+from embedfreeze.checkpoints import Bundle
 from embedfreeze.errors import EmbedFreezeError, FileError, FrozenBytesChanged, FrozenError
 from embedfreeze.frozen import FrozenEmbedding, frozen_scalar
 from embedfreeze.sealed import seal_array

@@ -18,16 +18,20 @@ from embedfreeze.errors import EmbedFreezeError, FormatError
 from embedfreeze.files import Source
 
 __all__ = [
-    "chosen_matrix",
     "datasets",
     "described",
+    "is_matrix",
+    "is_pickled",
     "is_strings",
+    "links_of",
     "own",
+    "refuse_other_floats",
     "understood",
     "unusable_labels",
 ]
 
 UNWRITTEN_BYTES = 64 << 20  # of rows that nobody wrote are taken as what HDF5 fills them with
+LARGEST_RATIO = 1100  # gzip packs zeros 1032 times
 SHOWN = 20  # datasets in a message
 
 
@@ -78,11 +82,11 @@ def is_strings(dataset: Any) -> bool:
     return one and dtype is not None and h5py.check_string_dtype(dtype) is not None
 
 
-def _is_matrix(dataset: Any) -> bool:
+def is_matrix(dataset: Any, kinds: str = "f") -> bool:
+    """Numbers [n, dim] of some of NumPy's kinds?"""
     dtype = _dtype(dataset)
-    return bool(
-        dataset.ndim == 2 and dtype is not None and dtype.kind == "f" and dataset.shape[1] > 0
-    )
+    wide = dataset.shape is not None and dataset.ndim == 2 and dataset.shape[1] > 0
+    return bool(wide and dtype is not None and dtype.kind in kinds)
 
 
 def _kind(dataset: Any) -> str:
@@ -104,7 +108,7 @@ def described(found: dict[str, Any]) -> str:
     return ", ".join(shown) + (", ..." if len(found) > SHOWN else "") or "none"
 
 
-def _links(file: Any) -> str:
+def links_of(file: Any) -> str:
     """The links of a file, for a message: they are not followed."""
     import h5py
 
@@ -120,30 +124,7 @@ def _links(file: Any) -> str:
     return f" (links are not followed: {', '.join(found[:SHOWN])})" if found else ""
 
 
-def chosen_matrix(source: Source, found: dict[str, Any], file: Any) -> Any:
-    """The one dataset of floats [n, dim], or the one that the source's member names."""
-    if (member := source.part) is not None:
-        dataset = found.get(member.strip("/"))
-        if dataset is None or not _is_matrix(dataset):
-            raise FormatError(
-                f"member must name a 2-D dataset of floats, received {member!r}; the file has "
-                f"{described(found)}{_links(file)}",
-                path=source.name,
-            )
-    else:
-        candidates = {name: dataset for name, dataset in found.items() if _is_matrix(dataset)}
-        if len(candidates) != 1:
-            raise FormatError(
-                f"one 2-D dataset of floats is needed unless member= (--member) names one, "
-                f"received {described(candidates or found)}{_links(file)}",
-                path=source.name,
-            )
-        dataset = next(iter(candidates.values()))
-    _refuse_other_floats(source, dataset)
-    return own(source, dataset)
-
-
-def _refuse_other_floats(source: Source, dataset: Any) -> None:
+def refuse_other_floats(source: Source, dataset: Any) -> None:
     """HDF5 would convert them, and NumPy has no type to check that against."""
     import h5py
 
@@ -165,6 +146,7 @@ def own(source: Source, dataset: Any) -> Any:
             f"dataset {dataset.name} lies in other files, which are not opened: copy it into one",
             path=source.name,
         )
+    _refuse_large_chunks(source, dataset)
     claimed, held = _claimed_and_held(dataset)
     if claimed > 2 * held + UNWRITTEN_BYTES:
         raise FormatError(
@@ -174,6 +156,21 @@ def own(source: Source, dataset: Any) -> Any:
             path=source.name,
         )
     return dataset
+
+
+def _refuse_large_chunks(source: Source, dataset: Any) -> None:
+    """The library takes memory for a whole chunk, whatever is in it."""
+    if dataset.chunks is None:
+        return
+    size = math.prod(dataset.chunks) * dataset.dtype.itemsize
+    stored = dataset.id.get_storage_size()
+    if size > UNWRITTEN_BYTES + LARGEST_RATIO * stored:
+        raise FormatError(
+            f"a chunk of a dataset must not be far larger than what is stored, received "
+            f"{list(dataset.chunks)} ({size} bytes) in {dataset.name}, which has {stored} bytes: "
+            f"the file is damaged, get it again",
+            path=source.name,
+        )
 
 
 def _claimed_and_held(dataset: Any) -> tuple[int, int]:
@@ -187,12 +184,12 @@ def _claimed_and_held(dataset: Any) -> tuple[int, int]:
 
 def unusable_labels(found: dict[str, Any], rows: int) -> str:
     """What else may be the labels, for a message: pickles and attributes are not read."""
-    pickled = [n for n, dataset in found.items() if _is_pickled(dataset)]
+    pickled = [n for n, dataset in found.items() if is_pickled(dataset)]
     labelled = [
-        f"{n}@{key}"
-        for n, dataset in found.items()
-        for key, value in dataset.attrs.items()
-        if isinstance(value, np.ndarray) and value.dtype.kind in "OSU" and value.size == rows
+        f"{name}@{key}"
+        for name, dataset in found.items()
+        for key in dataset.attrs
+        if _lists_strings(dataset, key, rows)
     ]
     told = ""
     if pickled:
@@ -203,7 +200,17 @@ def unusable_labels(found: dict[str, Any], rows: int) -> str:
     return told
 
 
-def _is_pickled(dataset: Any) -> bool:
+def _lists_strings(dataset: Any, key: str, count: int) -> bool:
+    """Is an attribute so many strings? It is not read: what it claims to hold may be anything."""
+    import h5py
+
+    attribute = h5py.h5a.open(dataset.id, key.encode("utf-8", "surrogateescape"))
+    return math.prod(attribute.shape or ()) == count and isinstance(
+        attribute.get_type(), h5py.h5t.TypeStringID
+    )
+
+
+def is_pickled(dataset: Any) -> bool:
     """Opaque or of bytes of any number, as PyTables and pandas keep objects?"""
     import h5py
 
