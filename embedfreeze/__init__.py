@@ -14,7 +14,7 @@ from embedfreeze.tokens import Tokens
 from embedfreeze.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from embedfreeze.formats.inspection import Inspection, inspect
+    from embedfreeze.formats.inspecting.inspection import Inspection, inspect
     from embedfreeze.frozen import FrozenEmbedding
     from embedfreeze.hyperparameter import Hyperparameter
     from embedfreeze.model import build_model, load_model

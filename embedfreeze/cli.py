@@ -9,7 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from embedfreeze.align import AlignedEmbeddings, load
 from embedfreeze.aligning.folds import FOLDS
@@ -22,9 +22,15 @@ from embedfreeze.errors import (
     UnknownTokenError,
     VocabularyError,
 )
-from embedfreeze.files import atomic_output, check_output
+from embedfreeze.files import (
+    SPOOL_LIMIT,
+    atomic_output,
+    byte_count,
+    check_output,
+    spooled_input,
+)
 from embedfreeze.formats import FORMATS, check_target
-from embedfreeze.formats.inspection import inspect
+from embedfreeze.formats.inspecting.diagnosis import diagnose
 from embedfreeze.storage import DTYPES
 from embedfreeze.vocabulary import Vocabulary
 
@@ -45,7 +51,8 @@ STATUSES: dict[type[BaseException], int] = {
 STATUS_HELP = """\
 exit status:
   0    done
-  1    any other error, also of memory; or the reader of the output had enough
+  1    any other error, also of memory; or the reader of the output had enough; `inspect`: the file
+       cannot be loaded, and the output says why
   2    a wrong call
   3    a file cannot be opened, found, created or replaced
   4    the content of a file is bad
@@ -67,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        status: int | None = options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
@@ -78,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("embedfreeze: interrupted", file=sys.stderr)
         return INTERRUPTED
-    return DONE
+    return status or DONE
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:
@@ -97,6 +104,26 @@ def _positive(text: str) -> int:
     if not _count(text):
         raise argparse.ArgumentTypeError("at least 1 is needed, received 0")
     return int(text)
+
+
+def _bytes(text: str) -> int:
+    """A number of bytes, also as 8G."""
+    try:
+        return byte_count(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _input(name: str) -> str | BinaryIO:
+    """A path, or standard input for ``-``."""
+    return name if name != "-" else _standard("stdin")
+
+
+def _standard(name: str) -> BinaryIO:
+    stream = getattr(getattr(sys, name), "buffer", None)
+    if stream is None:
+        raise FileError("is closed: name a file", path=f"<{name}>")
+    return cast(BinaryIO, stream)
 
 
 def _format(text: str) -> str:
@@ -118,7 +145,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_convert(commands.add_parser("convert", help="convert an embedding file"))
     _add_align(commands.add_parser("align", help="a store with the rows of your vocabulary"))
-    _add_inspect(commands.add_parser("inspect", help="say what an embedding file is"))
+    _add_inspect(
+        commands.add_parser(
+            "inspect", help="say what an embedding file is, and if it can be loaded"
+        )
+    )
     _add_demo(commands.add_parser("demo", help="the main job on the bundled real sample"))
     return parser
 
@@ -127,8 +158,25 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from", dest="from_format", type=_format, metavar="FORMAT", help="default: by content"
     )
-    parser.add_argument("--member", help="member of an archive, or dataset of an HDF5 file")
-    parser.add_argument("--tokens", help="HDF5: dataset of the tokens, or a file, one a line")
+    parser.add_argument(
+        "--member", help="member of an archive, dataset of an HDF5 file, or both: MEMBER:DATASET"
+    )
+    parser.add_argument(
+        "--tokens", help="what holds the tokens inside of the file, or a file that lists them"
+    )
+    parser.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="read a Python pickle, which can run any code: only if you trust who made it",
+    )
+    parser.add_argument(
+        "--spool-limit",
+        type=_bytes,
+        default=SPOOL_LIMIT,
+        metavar="BYTES",
+        help=f"what may be unpacked into a temporary file, such as 8G; default: "
+        f"{SPOOL_LIMIT >> 30}G",
+    )
 
 
 def _add_rows(parser: argparse.ArgumentParser) -> None:
@@ -148,12 +196,16 @@ def _add_rows(parser: argparse.ArgumentParser) -> None:
 
 def _rows(options: argparse.Namespace) -> dict[str, Any]:
     names = ("tokens", "limit", "dtype", "on_bad_row", "on_duplicate", "unicode_errors", "threads")
-    return {name: getattr(options, name) for name in names}
+    return {name: getattr(options, name) for name in (*names, "allow_pickle", "spool_limit")}
 
 
 def _add_convert(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SRC")
-    parser.add_argument("target", metavar="DST", help="a name that ends in .gz or .zip compresses")
+    parser.add_argument("source", metavar="SRC", help="a path or URL, or - for standard input")
+    parser.add_argument(
+        "target",
+        metavar="DST",
+        help="- for standard output; a name that ends in .gz .bz2 .xz .zst or .zip compresses",
+    )
     _add_reading(parser)
     parser.add_argument(
         "--to", dest="to_format", type=_format, metavar="FORMAT", help="default: by DST's name"
@@ -169,9 +221,10 @@ def _convert(options: argparse.Namespace) -> None:
     vocabulary = None
     if options.vocabulary is not None:
         vocabulary = Vocabulary.from_file(options.vocabulary, padding=None, unknown=None)
+    piped = options.target == "-"
     done = convert(
-        options.source,
-        options.target,
+        _input(options.source),
+        _standard("stdout") if piped else options.target,
         from_format=options.from_format,
         to_format=options.to_format,
         member=options.member,
@@ -179,7 +232,7 @@ def _convert(options: argparse.Namespace) -> None:
         overwrite=options.force,
         **_rows(options),
     )
-    print(done)
+    print(done, file=sys.stderr if piped else sys.stdout)
 
 
 def _add_special(parser: argparse.ArgumentParser) -> None:
@@ -205,7 +258,9 @@ def _add_special(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_align(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sources", metavar="SRC", nargs="+")
+    parser.add_argument(
+        "sources", metavar="SRC", nargs="+", help="paths or URLs, or - for standard input"
+    )
     parser.add_argument("target", metavar="DST", help="a store (.safetensors)")
     parser.add_argument(
         "--vocabulary",
@@ -253,7 +308,7 @@ def _align(options: argparse.Namespace) -> None:
     for path in filter(None, (options.target, options.report)):
         check_output(path, overwrite=options.force)
     aligned = load(
-        options.sources,
+        [_input(source) for source in options.sources],
         make(options.vocabulary, **_special(options)),
         special=dict(options.special_row),
         format=options.from_format,
@@ -300,17 +355,35 @@ def _report(aligned: AlignedEmbeddings, path: str) -> bytes:
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH")
+    parser.add_argument("path", metavar="PATH", help="a path or URL, or - for standard input")
     _add_reading(parser)
     parser.add_argument("--json", action="store_true", help="for a program")
+    parser.add_argument(
+        "--no-scan", dest="scan", action="store_false", help="look at its head alone, not its rows"
+    )
     parser.set_defaults(run=_inspect)
 
 
-def _inspect(options: argparse.Namespace) -> None:
-    found = inspect(
-        options.path, format=options.from_format, member=options.member, tokens=options.tokens
+def _inspect(options: argparse.Namespace) -> int:
+    """The diagnosis is the output, also that of a file that is missing or damaged."""
+    if options.path != "-":
+        return _diagnose(options.path, options)
+    with spooled_input(_standard("stdin"), options.spool_limit) as file:  # it is gone through again
+        return _diagnose(file, options)
+
+
+def _diagnose(path: str | BinaryIO, options: argparse.Namespace) -> int:
+    found = diagnose(
+        path,
+        format=options.from_format,
+        member=options.member,
+        tokens=options.tokens,
+        allow_pickle=options.allow_pickle,
+        scan=options.scan,
+        spool_limit=options.spool_limit,
     )
     print(json.dumps(found.to_dict()) if options.json else found)
+    return DONE if found.loadable else FAILED
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:

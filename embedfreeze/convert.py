@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class Conversion:
 
 def convert(
     source: PathOrFile,
-    target: PathLike,
+    target: PathLike | BinaryIO,
     *,
     from_format: str | None = None,
     to_format: str | None = None,
@@ -83,8 +83,8 @@ def convert(
     ----------
     source : str, os.PathLike or binary file object
         A file that `read` can read. A file object must be able to seek for ``on_duplicate="last"``.
-    target : str or os.PathLike
-        One that `write` can write.
+    target : str, os.PathLike or binary file object
+        One that `write` can write; into an open file it is copied when it is whole.
     from_format, to_format : str, optional
         Default: by the source's content, and by the target's name.
     member : str, optional

@@ -18,7 +18,13 @@ from embedfreeze.sealed import SealedMatrix, block_digests, combine_digests
 from embedfreeze.tokens import Tokens
 from embedfreeze.vocabulary import Vocabulary
 
-__all__ = ["Alignment", "Embeddings", "provenance_stored_as"]
+__all__ = [
+    "Alignment",
+    "Embeddings",
+    "keyed_vectors",
+    "provenance_stored_as",
+    "vectors_of_gensim",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,13 +252,88 @@ class Embeddings:
         return FormatError(f"token {self.tokens[row]!r}: {rule}", path=self.path, row=row)
 
     def to_gensim(self) -> Any:
-        """A `gensim.models.KeyedVectors` over the same memory; of bfloat16 and int8 a copy."""
-        from gensim.models import KeyedVectors
+        """A `gensim.models.KeyedVectors` over the same memory; of bfloat16 and int8 a copy.
 
+        gensim cannot write into memory that it shares with these embeddings.
+
+        Raises
+        ------
+        EmbedFreezeError
+            gensim is not installed.
+        """
         encoded = self.dtype in storage.ENCODED
         matrix = storage.decode(self.matrix) if encoded else self.matrix
-        vectors = KeyedVectors(self.dim, dtype=matrix.dtype)
+        vectors = keyed_vectors()(self.dim, dtype=matrix.dtype)
         vectors.index_to_key = list(self.tokens)
         vectors.key_to_index = {token: i for i, token in enumerate(vectors.index_to_key)}
+        vectors.next_index = len(self)
         vectors.vectors = matrix
         return vectors
+
+    @classmethod
+    def from_gensim(cls, source: Any) -> Embeddings:
+        """The vectors of gensim, over the same memory where they are float32 or float16.
+
+        Parameters
+        ----------
+        source : gensim.models.KeyedVectors
+            Or a model that has them as ``.wv`` or ``.kv``, such as `Word2Vec`.
+
+        Returns
+        -------
+        Embeddings
+            They cannot be written through; but whoever has `source` can, and then its memory is
+            theirs too: ``Embeddings.from_gensim(source).astype(...)``, `align` and `write` make
+            copies. Of float64, and of rows that do not lie one behind the other, it is a copy,
+            float64 rounded to float32.
+
+        Raises
+        ------
+        EmbedFreezeError
+            A key is no text, or there are not as many rows as keys.
+
+        Examples
+        --------
+        >>> e = Embeddings(["king"], np.array([[1, 2]], np.float32))
+        >>> again = Embeddings.from_gensim(e.to_gensim())
+        >>> list(again.tokens), np.shares_memory(again.matrix, e.matrix)
+        (['king'], True)
+        """
+        tokens, matrix = vectors_of_gensim(source)
+        if str(matrix.dtype) not in storage.DTYPES:
+            matrix = matrix.astype(np.float32)
+        return cls(tokens, np.ascontiguousarray(matrix))
+
+
+def keyed_vectors() -> Any:
+    """The class `gensim.models.KeyedVectors`; `EmbedFreezeError` where gensim is missing."""
+    try:
+        from gensim.models import KeyedVectors
+    except ImportError as error:
+        raise EmbedFreezeError(
+            f'gensim is needed and cannot be imported ({error}): pip install "embedfreeze[gensim]"'
+        ) from error
+    return KeyedVectors
+
+
+def vectors_of_gensim(source: Any) -> tuple[Tokens, npt.NDArray[Any]]:
+    """The keys of gensim's vectors, or of a model's, and their rows [n, dim] as they are."""
+    found = next((getattr(source, n) for n in ("wv", "kv") if hasattr(source, n)), source)
+    keys, matrix = getattr(found, "index_to_key", None), getattr(found, "vectors", None)
+    if not isinstance(keys, list) or not isinstance(matrix, np.ndarray):
+        raise EmbedFreezeError(
+            f"vectors must be gensim's KeyedVectors, or those of a model as .wv or .kv, received "
+            f"{type(source).__module__}.{type(source).__qualname__}"
+        )
+    for row, key in enumerate(keys):
+        if not isinstance(key, str):
+            raise EmbedFreezeError(
+                f"keys must be text, received {key!r} in row {row}: give gensim's vectors keys of "
+                f"str"
+            )
+    if matrix.ndim != 2 or matrix.dtype.kind != "f" or len(matrix) < len(keys):
+        raise EmbedFreezeError(
+            f"each of {len(keys)} keys must have a row of floats, received {matrix.dtype} "
+            f"{list(matrix.shape)}"
+        )
+    return Tokens.from_strings(keys), matrix[: len(keys)]

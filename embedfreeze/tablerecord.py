@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from embedfreeze.errors import FormatError, FrozenError
-from embedfreeze.formats.storenotes import check_settings
+from embedfreeze.formats.stores.notes import check_settings
 from embedfreeze.storage import dim_of
 
 __all__ = ["TableRecord"]

@@ -16,7 +16,8 @@ from samples import assert_is, glove_bytes, put, spelled, table, tables
 
 import embedfreeze as ef
 from embedfreeze.errors import FileError, FormatError
-from embedfreeze.formats import text, textwriter, word2vec
+from embedfreeze.formats import textwriter, word2vec
+from embedfreeze.formats.texts import text
 
 SUFFIXES = [".txt", ".vec", ".bin", ".h5", ".safetensors"]
 TEXT = b"a 1 1\nb 2 2\na 3 3\nc 4 4\nb 5 5\na 6 6\n"
@@ -148,7 +149,7 @@ def test_named_formats(tmp_path: Path) -> None:
     assert ef.inspect(tmp_path / "t.txt").format == "word2vec"
     with pytest.raises(FormatError, match="word2vec binary|promises"):
         ef.convert(source, tmp_path / "u.txt", from_format="word2vec")
-    for options in ({"from_format": "csv"}, {"to_format": "csv"}):
+    for options in ({"from_format": "excel"}, {"to_format": "excel"}):
         with pytest.raises(ValueError, match="format must be one of"):
             ef.convert(source, tmp_path / "u.txt", **options)
     assert sorted(os.listdir(tmp_path)) == ["f", "t.txt"]

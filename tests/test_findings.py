@@ -11,7 +11,10 @@ import pytest
 from samples import assert_is, glove_bytes, put, word2vec_bytes
 
 import embedfreeze as ef
-from embedfreeze.formats import hdf5, store, text, word2vec
+from embedfreeze.formats import word2vec
+from embedfreeze.formats.hdf5 import generic as hdf5
+from embedfreeze.formats.stores import store
+from embedfreeze.formats.texts import text
 
 FINITE = "rows have values that are not finite (nan or inf), which are kept as they are"
 NUMBERED = (

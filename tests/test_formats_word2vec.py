@@ -30,7 +30,8 @@ def test_both_dialects(after: bytes, packed: bool, tmp_path: Path) -> None:
     path = put(tmp_path / "file", gzip.compress(data) if packed else data)
     assert_is(ef.read(path), tokens, matrix)
     assert ef.inspect(path).format == "word2vec"
-    assert ef.inspect(path).rows == (None if packed else len(tokens))
+    assert ef.inspect(path, scan=False).rows == (None if packed else len(tokens))
+    assert ef.inspect(path).rows == len(tokens)
     a = ef.load(path, ef.Vocabulary(["queen", "king", "zz", "Queen"], padding=None))
     assert bits(a.matrix[[2, 4]]) == bits(matrix[[0, 1]])
     assert a.coverage.found() == 2

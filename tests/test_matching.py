@@ -17,8 +17,8 @@ import embedfreeze as ef
 from embedfreeze.aligning import sources
 from embedfreeze.aligning.folds import FOLDS, stages_of
 from embedfreeze.errors import EmbedFreezeError, FileError, FormatError
-from embedfreeze.formats import text as text_format
 from embedfreeze.formats import word2vec as binary_format
+from embedfreeze.formats.texts import text as text_format
 from embedfreeze.tokens import Tokens
 
 # ---- the stages, each against its own reference ------------------------------------------------

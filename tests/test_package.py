@@ -65,9 +65,9 @@ def test_script_is_the_convert_command(tmp_path: Path) -> None:
 # What only some calls need: other formats and vocabularies, reports, hashes, searches.
 NOT_LOADED = [
     "embedfreeze.coveragereport",
-    "embedfreeze.formats.badrow",
-    "embedfreeze.formats.inspection",
-    "embedfreeze.formats.strangers",
+    "embedfreeze.formats.texts.badrow",
+    "embedfreeze.formats.inspecting.inspection",
+    "embedfreeze.formats.inspecting.strangers",
     "embedfreeze.nearest",
     "embedfreeze.vocabularies.fromgensim",
     "embedfreeze.vocabularies.fromkeras",

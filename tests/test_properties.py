@@ -32,7 +32,10 @@ import embedfreeze as ef
 from embedfreeze import files, storage
 from embedfreeze.coveragerecord import record_of_coverage
 from embedfreeze.errors import EmbedFreezeError, FormatError
-from embedfreeze.formats import hdf5, store, text, textwriter, word2vec
+from embedfreeze.formats import textwriter, word2vec
+from embedfreeze.formats.hdf5 import generic as hdf5
+from embedfreeze.formats.stores import store
+from embedfreeze.formats.texts import text
 from embedfreeze.tokens import Tokens
 
 align_module = importlib.import_module("embedfreeze.align")  # the package has a function `align`

@@ -22,7 +22,8 @@ from samples import ODD_TOKENS, assert_is, bits, put, table
 import embedfreeze as ef
 from embedfreeze.errors import EmbedFreezeError, FileError, FormatError, FrozenBytesChanged
 from embedfreeze.files import open_source
-from embedfreeze.formats import ReadOptions, store
+from embedfreeze.formats import ReadOptions
+from embedfreeze.formats.stores import store
 
 MIB = 1 << 20
 TOKENS = [*ODD_TOKENS, "", "New York", "nul\0", "\n"]
@@ -288,15 +289,19 @@ def test_repeated_tokens_are_not_written(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_a_packed_store_is_refused(tmp_path: Path) -> None:
+def test_a_packed_store_is_held_in_sealed_memory(tmp_path: Path) -> None:
     e = ef.Embeddings(["a"], table(1, 2))
     for name in ("f.safetensors.gz", "f.safetensors.zip"):
         with pytest.raises(FileError, match="cannot be compressed"):
             ef.write(e, tmp_path / name)
     ef.write(e, tmp_path / "f.safetensors")
-    packed = put(tmp_path / "f.gz", gzip.compress((tmp_path / "f.safetensors").read_bytes()))
-    with pytest.raises(FormatError, match="unpack it first"):
-        ef.read(packed)
+    data = (tmp_path / "f.safetensors").read_bytes()
+    packed = put(tmp_path / "f.gz", gzip.compress(data))
+    read = ef.read(packed, spool_limit=len(data))
+    assert_is(read, ["a"], e.matrix)
+    assert read.sealed.guarantee == "sealed"
+    with pytest.raises(FileError, match="held in memory, which may take"):
+        ef.read(packed, spool_limit=len(data) - 1)
 
 
 # ---- broken stores ---------------------------------------------------------------------------
@@ -409,7 +414,7 @@ def test_a_matrix_that_begins_at_no_page(more: int, healthy: Path, tmp_path: Pat
 def test_another_safetensors_file(tmp_path: Path) -> None:
     safetensors.numpy.save_file({"w": table(3, 2)}, tmp_path / "f.safetensors")
     with pytest.raises(FormatError, match="must be a store of this library, received another"):
-        ef.read(tmp_path / "f.safetensors")
+        ef.read(tmp_path / "f.safetensors", format="store")
 
 
 def test_every_truncation_is_found(healthy: Path, tmp_path: Path) -> None:

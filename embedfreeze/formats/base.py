@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from embedfreeze import storage
 from embedfreeze.embeddings import Alignment, Embeddings
-from embedfreeze.files import Output, PathLike, Source
+from embedfreeze.files import SPOOL_LIMIT, Output, PathLike, Source, byte_count
 from embedfreeze.formats.findings import Finding, Place, values_not_finite
 from embedfreeze.threads import thread_count
 from embedfreeze.tokens import Slots, Tokens, TokensBuilder, UnicodeErrors, not_utf8
@@ -50,6 +50,9 @@ class ReadOptions:
         For a store: map the file and watch it, or seal a verified copy of it in memory.
     allow_pickle : bool
         Read formats that are Python pickles, which can run any code: only of files that you trust.
+    spool_limit : int or str
+        Bytes, or a text such as "8G": what may be unpacked into a temporary file, where a format
+        cannot be read as a stream.
     wanted : Tokens, optional
         Only rows of these tokens (rows of a few others may come with them).
     """
@@ -63,6 +66,7 @@ class ReadOptions:
     tokens: PathLike | None = None
     seal: Literal["watch", "copy"] = "watch"
     allow_pickle: bool = False
+    spool_limit: int | str = SPOOL_LIMIT
     wanted: Tokens | None = None
 
     @classmethod
@@ -96,6 +100,7 @@ class ReadOptions:
                     f"{name} must be one of {', '.join(filter(None, allowed))}, received "
                     f"{getattr(self, name)!r}"
                 )
+        byte_count(self.spool_limit)
         if self.limit is not None and self.limit < 0:
             raise ValueError(f"limit must not be negative, received {self.limit}")
 
@@ -183,6 +188,9 @@ class Reading:
         What is odd about the rows that came so far.
     alignment : Alignment
         What a store says of how its rows came about.
+    subwords : callable, optional
+        Vectors of any tokens from their n-grams, float32 [n, dim]; zeros where there are none of a
+        token. It may be called as long as the source is open.
     """
 
     dim: int
@@ -196,6 +204,7 @@ class Reading:
     first_skipped: Place | None = None
     findings: dict[str, Finding] = field(default_factory=dict)
     alignment: Alignment = field(default_factory=Alignment)
+    subwords: Callable[[Tokens], npt.NDArray[np.float32]] | None = None
 
     def close(self) -> None:
         """End the batches here and now: left to the garbage collector, their threads might be

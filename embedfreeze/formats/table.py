@@ -1,25 +1,47 @@
 """The table of formats, in the order in which a file's content is asked.
 
 A format is a module with a `Format`, and a line here. Other packages add theirs by an entry point
-of the group ``embedfreeze.formats`` whose value is a `Format`, or by `register`.
+of the group ``embedfreeze.formats`` whose value is a `Format`.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from embedfreeze.formats.base import Format
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["FORMATS", "FormatTable"]
 
 ENTRY_POINTS = "embedfreeze.formats"
 # Signatures before text, and text before word2vec binary, whose header line word2vec text has too.
 BUILT_IN = {
-    "store": "store:STORE",
-    "hdf5": "hdf5:HDF5",
-    "glove": "glove:GLOVE",
-    "word2vec-text": "word2vec_text:WORD2VEC_TEXT",
+    "store": "stores.store:STORE",
+    "model2vec": "tensors.model2vec:MODEL2VEC",
+    "safetensors": "tensors.safetensors:SAFETENSORS",
+    "hdf5": "hdf5.generic:HDF5",
+    "allennlp": "hdf5.allennlp:ALLENNLP",
+    "finalfusion": "finalfusion.fifu:FINALFUSION",
+    "magnitude": "magnitude.rows:MAGNITUDE",
+    "gensim": "gensimfiles:GENSIM",
+    "tensorflow": "tfcheckpoint:TENSORFLOW",
+    "spacy": "spacy.vectors:SPACY",
+    "npy": "arrays.npy:NPY",
+    "npz": "arrays.npz:NPZ",
+    "fasttext": "fasttext.words:FASTTEXT",
+    "parquet": "arrow.rows:PARQUET",
+    "arrow": "arrow.rows:ARROW",
+    "json": "jsons.rows:JSON",
+    "glove": "texts.glove:GLOVE",
+    "word2vec-text": "texts.word2vec_text:WORD2VEC_TEXT",
+    "projector": "texts.projector:PROJECTOR",
+    "csv": "texts.delimited:CSV",
+    "tsv": "texts.delimited:TSV",
     "word2vec": "word2vec:WORD2VEC",
 }
 
@@ -54,9 +76,26 @@ class FormatTable(Mapping[str, Format]):
         if self._others is None:
             from importlib.metadata import entry_points
 
-            found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-            self._others = {n: p.load() for n, p in found.items() if n not in BUILT_IN}
+            points = [p for p in entry_points(group=ENTRY_POINTS) if p.name not in BUILT_IN]
+            found = {point.name: _loaded(point) for point in points}
+            self._others = {name: loaded for name, loaded in found.items() if loaded is not None}
         return self._others
+
+
+def _loaded(point: EntryPoint) -> Format | None:
+    """The format of another package; one that cannot be loaded must not end the work of others."""
+    try:
+        found = point.load()
+        if not isinstance(found, Format) or found.name != point.name:
+            raise TypeError(f"a Format of that name is needed, received {found!r}")
+    except (ImportError, AttributeError, TypeError) as error:
+        warnings.warn(
+            f"the format {point.name!r} of another package is left out, {point.value} cannot be "
+            f"loaded ({error}): update or remove that package",
+            stacklevel=2,
+        )
+        return None
+    return found
 
 
 FORMATS = FormatTable()

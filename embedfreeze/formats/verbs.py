@@ -7,14 +7,26 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy.typing as npt
 
 from embedfreeze import storage
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import FileError, FormatError
-from embedfreeze.files import PathLike, PathOrFile, Source, atomic_files, name_of, open_source
+from embedfreeze.files import (
+    Output,
+    PathLike,
+    PathOrFile,
+    Source,
+    atomic_files,
+    atomic_folder,
+    byte_count,
+    name_of,
+    open_source,
+    split_packed,
+    streamed_output,
+)
 from embedfreeze.formats.base import Batch, Format, Reading, ReadOptions, Rows, Writer
 from embedfreeze.formats.duplicates import Duplicates, without_rows
 from embedfreeze.formats.encoding import encoded
@@ -48,7 +60,7 @@ def _recognised(source: Source) -> Format:
     for candidate in FORMATS.values():
         if candidate.sniff(source):
             return candidate
-    from embedfreeze.formats.strangers import stranger
+    from embedfreeze.formats.inspecting.strangers import stranger
 
     found = stranger(source)
     raise FormatError(
@@ -64,6 +76,7 @@ def open_reading(
     with contextlib.ExitStack() as failed:
         named = None if format is None else _named(format)
         source = failed.enter_context(open_source(main_file(path, format), member))
+        source.spool_limit = byte_count(options.spool_limit)
         found = _recognised(source) if named is None else named
         if source.part is not None and not found.parts:
             raise FileError(
@@ -135,9 +148,10 @@ def read(
     Parameters
     ----------
     path : str, os.PathLike or binary file object
-        A plain, ``.gz`` or ``.zip`` file; content decides, not the name. A file object, such as
-        ``open(path, "rb")`` or `io.BytesIO`, is read from where it stands and stays open; where it
-        stands afterwards is not defined.
+        A file, which may be packed (gz, bz2, xz, zst, zip, tar); content decides, not the name. A
+        path may be a URL (https, s3, gs, hf). A file object, such as ``open(path, "rb")`` or
+        `io.BytesIO`, is read from where it stands and stays open; where it stands afterwards is not
+        defined.
     format : str, optional
         One of `FORMATS`; default: recognised by content.
     member : str, optional
@@ -187,7 +201,7 @@ def warn_of_skipped(path: str, reading: Reading) -> None:
         )
 
 
-def check_target(path: PathLike, format: str | None = None) -> str:
+def check_target(path: PathLike | BinaryIO, format: str | None = None) -> str:
     """The name of the format to write a file in: the one named, or that of the file's name.
 
     Raises
@@ -198,12 +212,10 @@ def check_target(path: PathLike, format: str | None = None) -> str:
     return _target(path, format)[0]
 
 
-def _target(path: PathLike, format: str | None) -> tuple[str, Writer]:
+def _target(path: PathLike | BinaryIO, format: str | None) -> tuple[str, Writer]:
     name = name_of(path)
-    stem, suffix = os.path.splitext(name.lower())
-    packed = suffix in (".gz", ".zip")
-    if packed:
-        suffix = os.path.splitext(stem)[1]
+    plain, packed = split_packed(name)
+    suffix = os.path.splitext(plain.lower())[1]
     found = _written_as(suffix, name) if format is None else _named(format)
     if found.writer is None:
         written = ", ".join(n for n, f in FORMATS.items() if f.writer is not None)
@@ -227,16 +239,27 @@ def _written_as(suffix: str, path: str) -> Format:
 
 
 def write_rows(
-    rows: Rows, path: PathLike, *, format: str | None = None, overwrite: bool = False
+    rows: Rows, path: PathLike | BinaryIO, *, format: str | None = None, overwrite: bool = False
 ) -> None:
     """Write rows as they come; the target appears whole or not at all."""
     _, writer = _target(path, format)
-    with atomic_files(path, overwrite=overwrite) as output, _naming(path):
+    with _output(writer, path, overwrite) as output, _naming(path):
         writer.write(replace(rows, batches=_holdable(writer, rows.batches)), output)
 
 
+def _output(
+    writer: Writer, path: PathLike | BinaryIO, overwrite: bool
+) -> contextlib.AbstractContextManager[Output]:
+    if isinstance(path, str | os.PathLike):
+        target = atomic_folder if writer.folder else atomic_files
+        return target(path, overwrite=overwrite)
+    if writer.folder:
+        raise FileError("this format is a folder: name one", path=name_of(path))
+    return streamed_output(path)
+
+
 @contextlib.contextmanager
-def _naming(path: PathLike) -> Iterator[None]:
+def _naming(path: PathLike | BinaryIO) -> Iterator[None]:
     """An error that names no file is one of the target's."""
     try:
         yield
@@ -270,7 +293,7 @@ def write(
     embeddings : Embeddings
         What to write.
     path : str or os.PathLike
-        ``.gz`` or ``.zip`` behind the name compress.
+        ``.gz .bz2 .xz .zst .zip`` behind the name compress.
     format : str, optional
         One of `FORMATS`; default: what the name asks for.
     overwrite : bool

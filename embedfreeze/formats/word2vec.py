@@ -28,9 +28,9 @@ from embedfreeze.formats.base import (
     Writer,
     index_buffers,
 )
-from embedfreeze.formats.glove import layout_of
-from embedfreeze.formats.textlayout import other_separator
-from embedfreeze.formats.word2vec_text import write_with_header
+from embedfreeze.formats.texts.glove import layout_of
+from embedfreeze.formats.texts.layout import other_separator
+from embedfreeze.formats.texts.word2vec_text import write_with_header
 from embedfreeze.threads import spans, thread_map
 from embedfreeze.tokens import Tokens
 

@@ -10,14 +10,14 @@ from embedfreeze.errors import FormatError
 from embedfreeze.vocabularies.lines import decode, read_bytes, read_lines
 from embedfreeze.vocabularies.listed import Listed
 
-__all__ = ["Columns", "read_csv", "read_tsv"]
+__all__ = ["FIELD", "TOKEN_NAMES", "Columns", "read_csv", "read_tsv"]
 
 TOKEN_NAMES = ("token", "tokens", "word", "words", "term", "terms")
 ID_NAMES = ("id", "ids", "token_id", "index")
 COUNT_NAMES = ("count", "counts", "frequency", "freq")
 
 # One field and what ends it. Quoted, it may hold everything, quotes doubled.
-_FIELD = re.compile(r'(?:"((?:[^"]++|"")*+)"|([^",\n][^,\n]*|))(,|\r?\n|\Z)')
+FIELD = re.compile(r'(?:"((?:[^"]++|"")*+)"|([^",\n][^,\n]*|))(,|\r?\n|\Z)')
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _rows(text: str, path: str) -> list[_Row]:
     cells: list[str] = []
     first_line = line
     while place < len(text) or cells:
-        match = _FIELD.match(text, place)
+        match = FIELD.match(text, place)
         if match is None:
             raise FormatError(
                 "a field that begins with a quotation mark must end with one, before a comma or "

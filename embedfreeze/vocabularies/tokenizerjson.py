@@ -20,7 +20,7 @@ from embedfreeze.vocabularies.parts import (
     tokens_by_id,
 )
 
-__all__ = ["from_tokenizer"]
+__all__ = ["from_tokenizer", "tokenizer_ids"]
 
 
 def from_tokenizer(source: Any, named: Mapping[str, Any], depth: int) -> Parts:
@@ -64,6 +64,19 @@ def from_tokenizer(source: Any, named: Mapping[str, Any], depth: int) -> Parts:
     )
 
 
+def tokenizer_ids(source: Any) -> dict[str, int]:
+    """The tokens of a tokenizer, the added ones too, and their ids; ids may have gaps.
+
+    Raises
+    ------
+    FormatError
+        The file is not a tokenizer.json.
+    VocabularyError
+        An added token has another id than the library gives it.
+    """
+    return _ids(*_text(source))[0]
+
+
 def _text(source: Any) -> tuple[str, str]:
     """The JSON, and what to call its source in messages."""
     if hasattr(source, "to_str"):
@@ -83,7 +96,7 @@ def _ids(text: str, name: str) -> tuple[dict[str, int], dict[str, Any]]:
         config = json.loads(text)
         vocab, added = config["model"]["vocab"], config.get("added_tokens") or []
         unigram = not isinstance(vocab, dict)
-        ids = _ids_of_list([piece for piece, _ in vocab], name) if unigram else dict(vocab)
+        ids = _ids_of_list([piece for piece, _ in vocab], name) if unigram else vocab
         _add_tokens(ids, [(entry["content"], entry["id"]) for entry in added], name)
     except VocabularyError:
         raise

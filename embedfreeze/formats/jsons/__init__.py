@@ -1,0 +1,1 @@
+"""JSON that maps tokens to lists of numbers."""

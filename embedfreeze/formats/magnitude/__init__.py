@@ -1,0 +1,1 @@
+"""Magnitude's SQLite files."""

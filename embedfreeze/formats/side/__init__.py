@@ -1,0 +1,1 @@
+"""The tokens of a matrix that holds none, in a file beside it."""

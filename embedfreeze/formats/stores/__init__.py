@@ -1,0 +1,1 @@
+"""The store: this package's own file."""
