@@ -5,8 +5,13 @@
 - A ```` ```text ```` block right after either is what it prints, and the error's type and message.
   White space counts as one blank, and ``...`` stands for anything.
 - ```` ```bash ```` blocks run as they are; of ```` ```console ```` blocks the lines after ``$`` do.
+- ```` ```console status=4 ```` must end with that exit status.
 
-``python tests/markdown_blocks.py PAGE`` runs the Python blocks of a page in this process.
+``python tests/markdown_blocks.py PAGE`` runs the Python blocks of a page in this process, and
+``python tests/markdown_blocks.py PAGE OUT`` its console blocks, too, all in the page's order. Then
+``out`` in Python and ``$OUT`` on the command line are that folder, and a ```` ```text ```` block
+right after a console block is what it prints, errors included. A block of any language with
+``file=PATH`` is not run: it is the content of that file in the folder.
 """
 
 import contextlib
@@ -37,6 +42,18 @@ class Block:
         found = re.search(r"raises=(\w+)", self.options)
         return found[1] if found else None
 
+    @property
+    def file(self) -> str | None:
+        """The file that the block is the content of."""
+        found = re.search(r"file=(\S+)", self.options)
+        return found[1] if found else None
+
+    @property
+    def status(self) -> int:
+        """The exit status that the block must end with."""
+        found = re.search(r"status=(\d+)", self.options)
+        return int(found[1]) if found else 0
+
 
 def read_blocks(page: Path, *languages: str) -> list[Block]:
     """The fenced blocks of a page in order; those of the given languages, if any are given."""
@@ -48,8 +65,12 @@ def read_blocks(page: Path, *languages: str) -> list[Block]:
     return [block for block in blocks if not languages or block.language in languages]
 
 
-def run_python(page: Path, namespace: dict[str, Any] | None = None) -> dict[str, Any]:
+def run_python(
+    page: Path, namespace: dict[str, Any] | None = None, out: Path | None = None
+) -> dict[str, Any]:
     """Run the Python blocks of a page in order and return their namespace.
+
+    With a folder `out` for what they write, the console blocks run, too, and files are written.
 
     Raises
     ------
@@ -57,13 +78,36 @@ def run_python(page: Path, namespace: dict[str, Any] | None = None) -> dict[str,
         A block printed or raised something else than the page says; its line is named.
     """
     namespace = {"__name__": "__main__"} if namespace is None else namespace
+    if out is not None:
+        namespace["out"] = out
     blocks = read_blocks(page)
     for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+        if block.file is not None:
+            if out is not None:
+                (out / block.file).parent.mkdir(parents=True, exist_ok=True)
+                (out / block.file).write_text(block.code, encoding="utf-8")
+            continue
         if block.language == "python":
             said = _run_block(block, page, namespace)
-            if following is not None and following.language == "text":
-                _expect(following, said, page)
+        elif block.language == "console" and out is not None:
+            said = _run_console(block, page, out)
+        else:
+            continue
+        if following is not None and following.language == "text":
+            _expect(following, said, page)
     return namespace
+
+
+def _run_console(block: Block, page: Path, out: Path) -> str:
+    """What the block printed."""
+    done = run_shell(block, Path.cwd(), _shell_environment(out))
+    said = done.stdout + done.stderr
+    if done.returncode != block.status:
+        raise AssertionError(
+            f"{page}:{block.line}: the block must end with status {block.status}, and ended with "
+            f"{done.returncode}:\n{said}"
+        )
+    return said
 
 
 def _run_block(block: Block, page: Path, namespace: dict[str, Any]) -> str:
@@ -90,9 +134,12 @@ def _expect(block: Block, said: str, page: Path) -> None:
         raise AssertionError(f"{page}:{block.line}: the page says\n{block.code}\nit is\n{said}")
 
 
-def run_python_in_child(page: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+def run_python_in_child(
+    page: Path, cwd: Path, out: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """`run_python` in a fresh process with `cwd` as its folder."""
     command = [sys.executable, str(Path(__file__).resolve()), str(page.resolve())]
+    command += [] if out is None else [str(out)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600)
 
 
@@ -120,10 +167,13 @@ def run_shell(
 
 def run_consoles(page: Path, cwd: Path, out: Path) -> list[subprocess.CompletedProcess[str]]:
     """Run the console blocks of a page; ``$OUT`` is a folder for what they write."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    env = {"OUT": str(out), "PATH": path}
+    env = _shell_environment(out)
     return [run_shell(block, cwd, env) for block in read_blocks(page, "console")]
 
 
+def _shell_environment(out: Path) -> dict[str, str]:
+    return {"OUT": str(out), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
 if __name__ == "__main__":
-    run_python(Path(sys.argv[1]))
+    run_python(Path(sys.argv[1]), None, *map(Path, sys.argv[2:]))

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from entries import Entry, Outcome, Refused
+from of_arrays import ARRAYS
 from of_binary import BINARY
 from of_hdf5 import HDF5_FILES
+from of_libraries import LIBRARIES
 from of_packed import PACKED_FILES
 from of_stores import STORES
 from of_systems import SYSTEMS
@@ -19,6 +21,8 @@ PARTS: dict[int, tuple[str, list[Entry]]] = {
     400: ("Stores", STORES),
     500: ("HDF5", HDF5_FILES),
     600: ("Systems and targets", SYSTEMS),
+    700: ("finalfusion, Magnitude and gensim", LIBRARIES),
+    800: ("Arrays, tensors and their tokens", ARRAYS),
 }
 ENTRIES: dict[int, Entry] = {
     base + i: entry for base, (_, part) in PARTS.items() for i, entry in enumerate(part, 1)

@@ -35,9 +35,13 @@ FLAGS = {
     "unicode_errors": "--unicode-errors",
     "on_bad_row": "--on-bad-row",
     "on_duplicate": "--on-duplicate",
+    "spool_limit": "--spool-limit",
 }
-INSPECTED = ("format", "member", "tokens")  # the options that `inspect` has, too
+INSPECTED = ("format", "member", "tokens", "spool_limit")  # the options that `inspect` has, too
 OLD = b"what was there before"
+TARGETS = ", ".join(
+    f"{end} ({name})" for name, f in FORMATS.items() if f.writer for end in f.writer.suffixes
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,8 @@ class Place:
 
     def fits(self, expected: str, received: str, path: Path) -> bool:
         """Is this the message, whatever other libraries say where it has `{...}`?"""
-        for name, found in (("path", path), ("out", self.out), ("formats", ", ".join(FORMATS))):
+        given = {"path": path, "out": self.out, "formats": ", ".join(FORMATS), "targets": TARGETS}
+        for name, found in given.items():
             expected = expected.replace(f"{{{name}}}", str(found))
         pattern = ".*".join(map(re.escape, expected.split("{...}")))
         return re.fullmatch(pattern, received, re.DOTALL) is not None

@@ -18,7 +18,8 @@ class Refused:
     """One error.
 
     `message` is the whole text: `{path}` stands for the file, `{out}` for the folder of the
-    target, `{formats}` for the names of all formats, and `{...}` for words of another library
+    target, `{formats}` for the names of all formats, `{targets}` for the ends of file names that
+    they are written under, and `{...}` for words of another library
     (h5py, zlib, Python), which differ from version to version.
     """
 

@@ -187,9 +187,9 @@ BINARY = [
         "a pickle under the name of a binary file",
         holding(pickle.dumps({"vectors": [1, 2]}), "f.bin"),
         Refused(
-            "{path}: the content must be one of {formats}, received a Python pickle, "
-            "which can run any code and is not opened: save it in gensim with "
-            "save_word2vec_format(), then read that"
+            "{path}: a Python pickle, as gensim's save() writes it, can run any code and is not "
+            "opened: pass allow_pickle=True (--allow-pickle) if you trust who made it, or write "
+            "the vectors in gensim with save_word2vec_format() and read that"
         ),
     ),
     Entry(
@@ -202,27 +202,28 @@ BINARY = [
         ),
     ),
     Entry(
-        "a fastText model",
+        "a fastText model of nothing but zeros",
         holding(struct.pack("<2i", 793712314, 12) + bytes(80)),
         Refused(
-            "{path}: the content must be one of {formats}, received a fastText model: "
-            "read its .vec file, or print its vectors as text"
+            "{path}: byte offset 64: a model must have a dim above 0, buckets from 0 on and "
+            "n-grams of at most 1024 characters, received dim 0, 0 buckets and n-grams of 0 to 0: "
+            "the file is damaged, get it again"
         ),
     ),
     Entry(
-        "a NumPy array",
+        "a NumPy array without tokens",
         holding(npy()),
         Refused(
-            "{path}: the content must be one of {formats}, received a NumPy array: it "
-            "holds values without tokens; write both as text, HDF5 or a store"
+            "{path}: an array has no tokens, and no file of them stands beside it: name one with "
+            "tokens= (--tokens), or call it <stem>.tokens.json; it lists a token for each of the 3 "
+            "rows"
         ),
     ),
     Entry(
-        "a Parquet table",
+        "nothing between the marks of Parquet",
         holding(b"PAR1" + bytes(50) + b"PAR1"),
         Refused(
-            "{path}: the content must be one of {formats}, received a Parquet table: "
-            "write its rows as text: token, then the numbers"
+            "{path}: Parquet cannot be read ({...}): the file is damaged or cut off, get it again"
         ),
     ),
     Entry(
@@ -234,19 +235,18 @@ BINARY = [
         ),
     ),
     Entry(
-        "an SQLite database",
+        "a database of zeros",
         holding(b"SQLite format 3\0" + bytes(84)),
         Refused(
-            "{path}: the content must be one of {formats}, received an SQLite database, "
-            "as Magnitude's: export it as text"
+            "{path}: SQLite cannot read the file ({...}): it is damaged or cut off, get it again"
         ),
     ),
     Entry(
-        "a finalfusion file",
+        "a finalfusion file of zeros",
         holding(b"FiFu" + bytes(40)),
         Refused(
-            "{path}: the content must be one of {formats}, received a finalfusion file: "
-            "convert it with finalfusion to word2vec binary"
+            "{path}: byte offset 36: numbers must not end behind byte 44, received some that do: "
+            "the file is damaged, get it again"
         ),
     ),
     Entry(

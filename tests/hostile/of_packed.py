@@ -50,6 +50,20 @@ def tar_gz() -> bytes:
     return out.getvalue()
 
 
+def tarred(
+    *members: tuple[str, bytes], kind: bytes = tarfile.REGTYPE, size: int | None = None
+) -> bytes:
+    """A tar archive, its headers as they are told."""
+    out = b""
+    for name, data in members:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, "/etc/hostname"
+        info.size = len(data) if size is None else size
+        content = data if kind == tarfile.REGTYPE else b""
+        out += info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % 512)
+    return out + bytes(1024)
+
+
 def bomb(folder: Path) -> Path:
     """200 MB of zeros in a member of 200 kB."""
     path = folder / "f"
@@ -209,25 +223,89 @@ PACKED_FILES = [
     Entry(
         "a packed tar archive",
         holding(tar_gz()),
-        Refused(
-            "{path}: the content must be one of {formats}, received a tar archive: "
-            "unpack it first; gzip and zip are read as they are"
-        ),
+        Read(KINGS, VALUES),
     ),
     Entry(
         "bzip2",
         holding(bz2.compress(THREE)),
-        Refused(
-            "{path}: the content must be one of {formats}, received bzip2 data: unpack "
-            "it first; gzip and zip are read as they are"
-        ),
+        Read(KINGS, VALUES),
     ),
     Entry(
         "xz",
         holding(lzma.compress(THREE)),
+        Read(KINGS, VALUES),
+    ),
+    Entry("a tar archive of one file", holding(tarred(("a.txt", THREE))), Read(KINGS, VALUES)),
+    Entry(
+        "a tar archive of two files",
+        holding(tarred(("b/100d.txt", THREE), ("b/50d.txt", THREE))),
         Refused(
-            "{path}: the content must be one of {formats}, received xz data: unpack it "
-            "first; gzip and zip are read as they are"
+            "{path}: an archive needs member= unless it has one member, received 2: "
+            "b/100d.txt, b/50d.txt",
+            FileError,
         ),
+    ),
+    Entry(
+        "a tar archive whose names lead out of it",
+        holding(tarred(("../a.txt", THREE), ("/etc/a.txt", THREE), ("b/../../a.txt", THREE))),
+        Refused(
+            "{path}: an archive needs member= unless it has one member, received 0: none", FileError
+        ),
+    ),
+    Entry(
+        "a tar archive of links",
+        holding(tarred(("a.txt", THREE), kind=tarfile.SYMTYPE)),
+        Refused(
+            "{path}: an archive needs member= unless it has one member, received 0: none", FileError
+        ),
+    ),
+    Entry(
+        "a tar archive cut inside of its member",
+        holding(tarred(("a.txt", ROWS))[:9000]),
+        Refused(
+            "{path}: the tar data cannot be read to its end (it ends inside of a member): it is "
+            "damaged or cut off, get it again"
+        ),
+    ),
+    Entry(
+        "a tar archive with a header that claims a gigabyte of name",
+        holding(
+            bz2.compress(tarred(("a.txt", THREE), kind=tarfile.GNUTYPE_LONGNAME, size=1 << 30))
+        ),
+        Refused(
+            "{path}: the bzip2 data cannot be read to its end (a tar header may have 1048576 "
+            "bytes, received one of 1073741824): it is damaged or cut off, get it again"
+        ),
+    ),
+    Entry(
+        "bzip2 cut in the middle",
+        holding(bz2.compress(ROWS)[:9000]),
+        Refused(
+            "{path}: the bzip2 data cannot be read to its end ({...}): it is damaged or cut off, "
+            "get it again"
+        ),
+    ),
+    Entry(
+        "xz with a dictionary of 300 MiB",
+        holding(
+            lzma.compress(
+                THREE, filters=[{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 300 << 20}]
+            )
+        ),
+        Refused(
+            "{path}: the xz data asks for more memory than unpacking may take ({...}): unpack it "
+            "first"
+        ),
+    ),
+    Entry(
+        "64 MB of zeros in a packed HDF5 file",
+        holding(gzip.compress(b"\x89HDF\r\n\x1a\n" + bytes(64 << 20), 1, mtime=0)),
+        Refused(
+            "{path}: it must be unpacked into a temporary file in {...}, which may have 33554432 "
+            "bytes, and it is larger: if it is what you expect, pass spool_limit= (--spool-limit), "
+            'such as "32G", and set TMPDIR to a folder with room',
+            FileError,
+        ),
+        options={"spool_limit": 32 << 20},
     ),
 ]

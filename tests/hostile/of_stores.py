@@ -161,33 +161,23 @@ STORES = [
         holding(struct.pack("<Q", 10**7) + b"{}"),
         Refused(
             "{path}: the header must lie in the file, received one of 10000000 bytes in "
-            "a file of 10: the file is damaged or no store of this library, get it or "
-            "make it again"
+            "a file of 10: the file is damaged, get it again"
         ),
     ),
     Entry(
         "a header that is not JSON",
         holding(of_header(b"{king 1 2}")),
-        Refused(
-            "{path}: the header must be JSON ({...}): the file is damaged or no store of "
-            "this library, get it or make it again"
-        ),
+        Refused("{path}: the header must be JSON ({...}): the file is damaged, get it again"),
     ),
     Entry(
         "a header that is not UTF-8",
         holding(of_header(b'{"\xff": 1}')),
-        Refused(
-            "{path}: the header must be JSON ({...}): the file is damaged or no store of "
-            "this library, get it or make it again"
-        ),
+        Refused("{path}: the header must be JSON ({...}): the file is damaged, get it again"),
     ),
     Entry(
         "a header that nests 100,000 deep",
         holding(of_header(b'{"a":' + b"[" * 100_000)),
-        Refused(
-            "{path}: the header must be JSON ({...}): the file is damaged or no store of "
-            "this library, get it or make it again"
-        ),
+        Refused("{path}: the header must be JSON ({...}): the file is damaged, get it again"),
     ),
     Entry(
         "a key that stands twice",
@@ -251,8 +241,8 @@ STORES = [
         "a dtype that stores do not have",
         with_header(entry_of("vectors", dtype="F64")),
         Refused(
-            "{path}: the header must describe the tensor vectors: the file is damaged or "
-            "no store of this library, get it or make it again"
+            "{path}: the tensor vectors [3, 2] does not fit its bytes in the file: the "
+            "file is damaged or no store of this library, get it or make it again"
         ),
     ),
     Entry(
@@ -416,17 +406,19 @@ STORES = [
         ),
     ),
     Entry(
-        "a safetensors file that is no store",
+        "a safetensors file without tokens",
         another,
         Refused(
-            "{path}: a safetensors file must be a store of this library, received "
-            "another one: its tensors cannot be read as embeddings by this version"
+            "{path}: the tokens of the 3 rows of embedding.weight must lie beside the file, in "
+            "tokenizer.json, vocab.json, vocab.txt or <stem>.tokens.json, received none of these: "
+            "name a file or a tensor of them with tokens= (--tokens); the file has "
+            "embedding.weight [3, 2] F32"
         ),
     ),
     Entry(
         "a packed store",
         lambda folder: put(folder / "f.gz", gzip.compress(healthy(folder))),
-        Refused("{path}: a store must be a plain file to be mapped: unpack it first"),
+        Read(KINGS, VALUES),
     ),
     Entry(
         "a changed token, sealed and verified",

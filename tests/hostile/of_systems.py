@@ -202,9 +202,8 @@ SYSTEMS = [
         "a target without a known ending",
         NOTHING,
         Refused(
-            "{out}/t.what: the name must end in one of .safetensors (store), .h5 (hdf5), "
-            ".hdf5 (hdf5), .txt (glove), .glove (glove), .vec (word2vec-text), .w2v "
-            "(word2vec-text), .bin (word2vec) unless format= (--to) names the format",
+            "{out}/t.what: the name must end in one of {targets} unless format= (--to) names the "
+            "format",
             FileError,
         ),
         only=converts("t.what"),

@@ -1,18 +1,9 @@
-"""docs/three-ideas.md runs, and the older advice on it fails as the page says."""
+"""The runner of Markdown pages: what a page says wrong fails."""
 
 from pathlib import Path
 
 import pytest
-from markdown_blocks import read_blocks, run_python, run_python_in_child, run_shell
-
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "three-ideas.md"
-
-
-def test_the_page_runs() -> None:
-    child = run_python_in_child(PAGE, cwd=ROOT)
-    assert child.returncode == 0, child.stderr
-    assert sum(block.language == "text" for block in read_blocks(PAGE)) == 18
+from markdown_blocks import read_blocks, run_python, run_shell
 
 
 def write(path: Path, *lines: str) -> Path:
@@ -62,3 +53,19 @@ def test_shell_blocks(tmp_path: Path) -> None:
     assert (run_shell(bash, tmp_path).stdout, bash.line) == ("one\n", 2)
     ended = run_shell(console, tmp_path)
     assert (ended.stdout, ended.returncode) == ("one\n", 1)
+
+
+def test_a_page_with_a_folder_runs_its_console_blocks_in_order(tmp_path: Path) -> None:
+    page = write(
+        tmp_path,
+        *("```python", "n = (out / 'f').write_text('two')", "```", "```console"),
+        *('$ cat "$OUT/f"; echo three >&2', "```", "```text", "two...ee", "```"),
+        *("```console status=3", "$ mv $OUT/f $OUT/g", "$ exit 3", "```"),
+        *("```python", "print((out / 'g').read_text())", "```", "```text", "two", "```"),
+    )
+    run_python(page, out=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["g", "page.md"]
+    page = write(tmp_path, "```console", "$ false", "```")
+    with pytest.raises(AssertionError, match="page.md:2: .* status 0, and ended with 1"):
+        run_python(page, out=tmp_path)
+    run_python(page)
