@@ -1112,7 +1112,8 @@ static PyObject *subword_rows(PyObject *Py_UNUSED(module), PyObject *args)
     ngrams.kept = b[3].buf, ngrams.places = b[4].buf;
     int held = b[6].len ? coded_matrix(&matrix, &b[5], &b[6], &b[7])
                         : dense_matrix(&matrix, &b[5], offset);
-    if (held && check_words(words, rows) && check_tokens(&b[1], &b[0], &b[8], dim) && check_items(&b[2], n, 8, "own") &&
+    if (held && check_words(words, rows) && check_tokens(&b[1], &b[0], &b[8], dim) &&
+        check_items(&b[2], n, 8, "own") &&
         check_items(&b[3], ngrams.n_kept < 0 ? 0 : ngrams.n_kept, 4, "kept") &&
         check_items(&b[4], ngrams.n_kept < 0 ? 0 : ngrams.n_kept, 4, "places")) {
         const int64_t *offsets = b[1].buf, *own = b[2].buf;

@@ -10,6 +10,7 @@ import os
 import sys
 import tarfile
 import threading
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -250,6 +251,19 @@ def test_damaged_tars(tmp_path: Path) -> None:
             ef.read(put(tmp_path / "f", bad))
 
 
+def test_a_header_of_many_records_takes_no_time(tmp_path: Path) -> None:
+    """A pax header of as many records as it can have."""
+    records = b"5 a=\n" * 209_000 + b"\0"
+    head = bytearray(tarred({"n" * 200: b""})[:512])
+    head[124:136] = b"%011o\0" % len(records)
+    whole = summed(head) + records + bytes(-len(records) % 512) + tarred({"f": TEXT})
+    path = put(tmp_path / "f", whole)
+    started = time.process_time()
+    with open_source(path) as source:
+        assert source.member == "f"
+    assert time.process_time() - started < 1.5
+
+
 BASES = [
     tarred({"a": b"x" * 700, "folder/" * 15 + "n" * 30: TEXT}, format) for format in TAR_FORMATS
 ]
@@ -325,6 +339,19 @@ def test_archives_that_are_formats(tmp_path: Path) -> None:
     mixed = put(tmp_path / "f", zipped({"a.npy": b"1", "b.txt": b"2"}))
     with pytest.raises(FileError, match="received 2"):
         open_source(mixed)
+    torch = put(
+        tmp_path / "m.pt", zipped({"m/data.pkl": b"1", "m/data/0": b"2", "m/version": b"3"})
+    )
+    with pytest.raises(
+        FileError, match=r"a PyTorch file, pickle: not opened; .* safetensors.torch.save_file"
+    ):
+        open_source(torch)
+
+
+@pytest.mark.parametrize("token", [b"BZh", b"BZh9", b"FEA1"])
+def test_tokens_that_begin_as_packed_data_or_tables_do(token: bytes, tmp_path: Path) -> None:
+    path = put(tmp_path / "f", glove_bytes([token], MATRIX[:1]))
+    assert_is(ef.read(path), [token.decode()], MATRIX[:1])
 
 
 # ---- limits --------------------------------------------------------------------------------------

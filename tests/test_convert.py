@@ -16,8 +16,8 @@ from samples import assert_is, glove_bytes, put, spelled, table, tables
 
 import embedfreeze as ef
 from embedfreeze.errors import FileError, FormatError
-from embedfreeze.formats import textwriter, word2vec
-from embedfreeze.formats.texts import text
+from embedfreeze.formats import word2vec
+from embedfreeze.formats.texts import text, writer
 
 SUFFIXES = [".txt", ".vec", ".bin", ".h5", ".safetensors"]
 TEXT = b"a 1 1\nb 2 2\na 3 3\nc 4 4\nb 5 5\na 6 6\n"
@@ -200,7 +200,7 @@ def test_many_small_batches(
         patch.setattr(text, "BATCH_BYTES", size)
         patch.setattr(text, "SCAN_BYTES", size)
         patch.setattr(text, "STREAM_BYTES", size)
-        patch.setattr(textwriter, "PIECE_BYTES", size)
+        patch.setattr(writer, "PIECE_BYTES", size)
         patch.setattr(word2vec, "BATCH_BYTES", size)
         patch.setattr(word2vec, "WALK_BYTES", size)
         ef.write(e, folder / "0.vec.gz")

@@ -62,8 +62,9 @@ def refused(
         zipped({"glove.txt": TEXT}, zipfile.ZIP_STORED),
         zipped({"glove.txt": TEXT}, zipfile.ZIP_LZMA),
         zipped({"folder/": b"", "folder/glove.txt": TEXT, "__MACOSX/._glove.txt": b"junk"}),
+        zipped({"folder/.DS_Store": b"junk", "folder/glove.txt": TEXT}),
     ],
-    ids=["plain", "gzip", "two gzips", "zip", "stored", "lzma", "macosx"],
+    ids=["plain", "gzip", "two gzips", "zip", "stored", "lzma", "macosx", "finder"],
 )
 def test_content_decides_and_not_the_name(name: str, data: bytes, tmp_path: Path) -> None:
     path = put(tmp_path / name, data)

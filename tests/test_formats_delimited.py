@@ -18,8 +18,7 @@ from samples import ODD_TOKENS, assert_is, bits, put, spelled, table
 
 import embedfreeze as ef
 from embedfreeze.errors import FormatError
-from embedfreeze.formats import delimitedrows, delimitedsample
-from embedfreeze.formats.texts import text
+from embedfreeze.formats.texts import delimitedrows, delimitedsample, text
 from embedfreeze.tokens import Tokens
 
 GOLDEN = Path(__file__).parent / "golden" / "csv"
@@ -132,6 +131,69 @@ def test_header_rows_and_line_ends(data: bytes, tokens: list[str], tmp_path: Pat
         warnings.simplefilter("ignore")
         e = read(data, tmp_path)
     assert_is(e, tokens, np.array([[1, 2, 3], [4, 5, 6]], np.float32))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        ",word,0,1,2",  # pandas' row numbers over columns without names
+        "Unnamed: 0,word,0,1,2",
+        ",word,freq,0,1,2",
+    ],
+)
+def test_header_rows_of_numbers_over_numbered_rows(head: str, tmp_path: Path) -> None:
+    count = b"9," if "freq" in head else b""
+    rows = b"0,king,%s.5,1.5,2\n1,queen,%s.25,3,4\n2,2003,%s1,0,1\n" % (count, count, count)
+    e = read(head.encode() + b"\n" + rows, tmp_path)
+    expected = np.array([[0.5, 1.5, 2], [0.25, 3, 4], [1, 0, 1]], np.float32)
+    assert_is(e, ["king", "queen", "2003"], expected)
+
+
+def test_the_numbers_of_a_frame_without_names_are_a_header_row(tmp_path: Path) -> None:
+    frame = pd.DataFrame([["king", 0.5, 1.5, 2.0], ["queen", 0.25, 3.0, 4.0]])
+    frame.to_csv(tmp_path / "f.csv", index=False)
+    expected = np.array([[0.5, 1.5, 2], [0.25, 3, 4]], np.float32)
+    assert_is(ef.read(tmp_path / "f.csv"), ["king", "queen"], expected)
+    frame = frame.set_axis(["word", 0, 1, 2], axis=1)[[0, 1, "word", 2]]
+    frame.to_csv(tmp_path / "f.csv", index=False)
+    assert_is(ef.read(tmp_path / "f.csv"), ["king", "queen"], expected)
+
+
+def test_columns_whose_names_count_up_are_ordered_as_numbers(tmp_path: Path) -> None:
+    order = np.random.default_rng(0).permutation(12)
+    matrix = np.arange(24, dtype=np.float32).reshape(2, 12) / 4
+    for first in ("d0", "V1", "0", "1"):
+        prefix, low = first[:-1], int(first[-1])
+        frame = pd.DataFrame({f"{prefix}{i + low}": matrix[:, i] for i in order})
+        frame.insert(5, "n", [7, 8])
+        frame.insert(0, "word", ["king", "queen"])
+        frame.to_csv(tmp_path / "f.csv", index=False)
+        assert_is(ef.read(tmp_path / "f.csv"), ["king", "queen"], matrix)
+        notes = ef.inspect(tmp_path / "f.csv").notes
+        assert "left out: column n ('7', ...)" in notes
+        assert "columns in the order of the numbers in their names" in notes
+
+
+def test_counts_among_vectors_are_told(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"whole numbers of column freq \('9', ...\)") as caught:
+        e = read(b"word,freq,a,b,c\nking,9,.5,1.5,0.0\nqueen,8,.25,3,0.5\n", tmp_path)
+    assert len(caught) == 1
+    assert e.dim == 4
+
+
+@pytest.mark.parametrize(
+    ("row", "received"),
+    [
+        (b"%s\t%d,1.5,-2\n", "rows with commas between the fields: separate all fields alike"),
+        (b"%s,[%d, 1.5, -2]\n", "rows whose numbers stand in brackets: take the brackets out"),
+        (b"%s\t[%d, 1.5, -2]\n", "rows whose numbers stand in brackets: take the brackets out"),
+    ],
+)
+def test_no_first_number_is_taken_for_an_end_of_the_token(
+    row: bytes, received: str, tmp_path: Path
+) -> None:
+    data = b"".join(row % (word, i) for i, word in enumerate([b"king", b"queen", b"man"]))
+    assert received in str(error_of(data, tmp_path))
 
 
 def test_delimiters_in_tokens_that_are_not_quoted(tmp_path: Path) -> None:

@@ -203,6 +203,14 @@ def test_numbers_that_cannot_be(fields: dict[str, int], message: str, tmp_path: 
         read(path, format="fasttext")
 
 
+def test_models_of_floret_are_told_apart(tmp_path: Path) -> None:
+    """They begin as fastText's do, and have two numbers more: the mode and the hashes."""
+    at = 4 * NAMES.index("rate")
+    path = put(tmp_path / "m.bin", SKIPGRAM[:at] + struct.pack("<2i", 2, 1) + SKIPGRAM[at:])
+    with pytest.raises(FormatError, match=r"as floret writes it: save its vectors with save_vec"):
+        read(path)
+
+
 def test_shapes_of_the_matrix(tmp_path: Path) -> None:
     at = entries_end(SKIPGRAM)
     for shape in [(-1, 4), (2**62, 4), (106, 2**62), (2**31, 2**31), (106, 0), (106, -4), (107, 4)]:

@@ -15,7 +15,10 @@ from samples import ODD_TOKENS, assert_is, bits, put, table
 
 import embedfreeze as ef
 from embedfreeze.errors import FormatError
-from embedfreeze.formats import jsonentries, jsonrows
+from embedfreeze.formats.base import ReadOptions
+from embedfreeze.formats.jsons import entries as jsonentries
+from embedfreeze.formats.jsons import rows as jsonrows
+from embedfreeze.formats.verbs import open_reading
 from embedfreeze.tokens import Tokens
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*not finite:UserWarning")
@@ -93,6 +96,16 @@ def test_what_is_read_is_what_python_reads(
     tokens, matrix = as_python_has_it(pairs)
     nan = np.isnan(matrix)
     assert_is(found, tokens, np.where(nan, np.float32(np.nan), matrix))
+
+
+def test_long_tokens_are_no_reason_for_a_large_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jsonrows, "BATCH_BYTES", 10_000)
+    text = json.dumps({f"{i:01000}": [1.0] for i in range(100)})
+    source, _, reading = open_reading(put(tmp_path / "f", text.encode()), ReadOptions())
+    with source:
+        assert max(len(batch.tokens) for batch in reading.batches) <= 10
 
 
 ODD_NUMBERS = ["+1", ".5", "5.", "01", "-01", "-.5", "1.e5", "nan", "inf", "INF", "-NaN", "1_0"]

@@ -17,6 +17,7 @@ from samples import assert_is, bits, child, put
 
 import embedfreeze as ef
 from embedfreeze.errors import EmbedFreezeError, FileError, FormatError
+from embedfreeze.formats.hdf5 import keras as keras_reader
 from embedfreeze.formats.hdf5 import kerasparts
 
 GOLDEN = Path(__file__).parent / "golden" / "hdf5"
@@ -252,6 +253,31 @@ def test_parts_that_are_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(kerasparts, "LARGEST_PART", 100)
     with pytest.raises(FormatError, match="at most 100 bytes"):
         ef.read(GOLDEN / "keras3.keras")
+
+
+def test_vocabularies_are_small_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name can stand for the same bytes as others, and a number for many tokens."""
+    monkeypatch.setattr(keras_reader, "LARGEST_PART", 100_000)
+    path = tmp_path / "m.keras"
+    files = {f"assets/{i}_vocabulary.txt": b"ab\n" * 20_000 for i in range(2)}
+    for count, refusal in (
+        (1, "the file has none|one vocabulary"),
+        (2, "all vocabularies together"),
+    ):
+        with zipfile.ZipFile(path, "w") as new:
+            with zipfile.ZipFile(GOLDEN / "keras3.keras") as old:
+                new.writestr(WEIGHTS, old.read(WEIGHTS))
+            new.writestr("metadata.json", "{}")
+            new.writestr("config.json", "{}")
+            for name, data in [*files.items()][:count]:
+                new.writestr(name, data)
+        with pytest.raises(FormatError, match=refusal):
+            ef.read(path)
+    many = {"vocabulary": ["a"], "num_oov_indices": 65_535}
+    layers = [{"class_name": "StringLookup", "config": {**many, "name": f"{i}"}} for i in range(99)]
+    model = keras_reader.KerasModel()
+    keras_reader._describe(model, json.dumps(layers).encode())
+    assert 1 << 19 < sum(map(len, model.vocabularies.values())) < 1 << 21
 
 
 @pytest.mark.parametrize("name", ["keras3.keras", "keras3.weights.h5", "keras2.h5"])

@@ -15,7 +15,8 @@ from samples import ODD_TOKENS, assert_is, bits, put, spelled
 import embedfreeze as ef
 from embedfreeze.errors import EmbedFreezeError, FileError, FormatError
 from embedfreeze.files import open_source
-from embedfreeze.formats import magnitude, magnitudefile
+from embedfreeze.formats.magnitude import database as magnitudefile
+from embedfreeze.formats.magnitude import rows as magnitude
 
 GOLDEN = Path(__file__).parent / "golden" / "magnitude"
 made = runpy.run_path(str(GOLDEN / "make.py"))
@@ -156,7 +157,11 @@ HARM = {
         PLAIN + ".*view magnitude_format",
     ),
     "a virtual table": (
-        [DROP, f"CREATE VIRTUAL TABLE magnitude USING fts3(key, {COLUMNS})"],
+        [  # not every library of SQLite has the module
+            DROP,
+            "INSERT INTO sqlite_master VALUES ('table', 'magnitude', 'magnitude', 0, "
+            f"'CREATE VIRTUAL TABLE magnitude USING fts3(key, {COLUMNS})')",
+        ],
         PLAIN,
     ),
     "a computed column": (
@@ -243,6 +248,34 @@ def test_no_query_takes_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         database.size = 20
         with pytest.raises(FormatError, match="more rows"):
             list(database.rows("SELECT m.key FROM magnitude AS m, magnitude AS n, magnitude AS o"))
+
+
+def test_texts_are_held_to_the_size_of_the_file(tmp_path: Path) -> None:
+    """Rows of a damaged file can share the pages of one long text."""
+    path = changed(tmp_path, "UPDATE magnitude SET key = printf('%0500d', rowid)")
+    with open_database(path) as database:
+        query = "SELECT rowid, key FROM magnitude"
+        rows = [row for part in database.rows(query) for row in part]
+        assert {len(key) for _, key in rows} == {500}
+        database.size = 500 * len(rows)
+        with pytest.raises(FormatError, match="or longer ones"):
+            list(database.rows(query))
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 64, 65, 1000])
+def test_rows_come_so_many_at_once(at_once: int, tmp_path: Path) -> None:
+    path = changed(
+        tmp_path,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT "
+        "200) INSERT INTO magnitude(key) SELECT 'more' || i FROM n",
+    )
+    with open_database(path) as database:
+        parts = list(database.rows("SELECT rowid FROM magnitude ORDER BY rowid", at_once=at_once))
+    rows = [row for part in parts for (row,) in part]
+    assert len(rows) > 200
+    assert rows == sorted(set(rows))
+    assert {len(part) for part in parts[:-1]} <= {at_once}
+    assert 0 < len(parts[-1]) <= at_once
 
 
 @contextmanager

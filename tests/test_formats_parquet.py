@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import random
 import runpy
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,11 @@ from samples import ODD_TOKENS, assert_is, bits, child, put, table
 import embedfreeze as ef
 from embedfreeze import storage
 from embedfreeze.errors import EmbedFreezeError, FormatError
-from embedfreeze.formats import arrowrows, arrowwriter
+from embedfreeze.files import open_source
+from embedfreeze.formats.arrow import rows as arrowrows
+from embedfreeze.formats.arrow import writer as arrowwriter
+from embedfreeze.formats.arrow.columns import chosen_columns
+from embedfreeze.formats.base import ReadOptions
 from embedfreeze.tokens import Tokens
 
 GOLDEN = Path(__file__).parent / "golden" / "parquet"
@@ -80,6 +85,21 @@ def test_columns_of_dimensions_are_ordered_as_numbers(tmp_path: Path) -> None:
     assert "left out: n (int64)" in str(ef.inspect(path))
     pq.write_table(pa.table({"word": ["a"], "y": [1.5], "x": [2.5]}), path)
     assert ef.read(path).matrix.tolist() == [[1.5, 2.5]]
+    pq.write_table(pa.table({"word": ["a"], "n": [7], "y": [1.5], "x": [2.5]}), path)
+    assert ef.read(path).matrix.tolist() == [[1.5, 2.5]]
+    assert "left out: n (int64)" in str(ef.inspect(path))
+
+
+@pytest.mark.parametrize("names", [["1" * 60_000 + "x"], [f"n{i}" for i in range(12_000)]])
+def test_names_take_no_time(names: list[str], tmp_path: Path) -> None:
+    """Digits that are no number at the end of a name, and columns of which each is looked at."""
+    rows = pa.table({"token": ["a"], **{name: [1.0] for name in names}})
+    pa.feather.write_feather(rows, str(tmp_path / "f"), compression="uncompressed")
+    with open_source(tmp_path / "f") as source:
+        started = time.process_time()
+        columns = chosen_columns(source, rows.schema, ReadOptions())
+        assert time.process_time() - started < 1
+    assert list(columns.values) == names
 
 
 def test_extension_types(tmp_path: Path) -> None:

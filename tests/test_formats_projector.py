@@ -11,7 +11,7 @@ from samples import ODD_TOKENS, assert_is, bits, put, table
 
 import embedfreeze as ef
 from embedfreeze.errors import FileError, FormatError
-from embedfreeze.formats import projector
+from embedfreeze.formats.texts import projector
 from embedfreeze.tokens import Tokens
 
 GOLDEN = Path(__file__).parent / "golden" / "projector"

@@ -20,6 +20,7 @@ from tokenizers import Tokenizer, models
 import embedfreeze as ef
 from embedfreeze.errors import EmbedFreezeError, FileError
 from embedfreeze.formats.arrays import batches as arrays
+from embedfreeze.formats.tensors import safetensors
 
 GOLDEN = Path(__file__).parent / "golden" / "safetensors"
 TOKENS = ["[UNK]", "king", "caf\u00e9", "New York"]
@@ -159,6 +160,20 @@ def test_tokens_of_a_tensor(tmp_path: Path) -> None:
         refused(path, "o must rise from 0 to", tokens="b")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_padded_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looked at a few at a time, and of no width at all."""
+    words = [f"w{i}" * (i % 4) for i in range(1, 50)]
+    padded = np.array([word.encode() for word in words], "S16").view(np.uint8).reshape(-1, 16)
+    path = saved(tmp_path / "m.safetensors", w=table(len(words), 3), p=padded)
+    for portion in (40, safetensors.PADDED_BYTES):
+        monkeypatch.setattr(safetensors, "PADDED_BYTES", portion)
+        assert list(ef.read(path, tokens="p").tokens) == list(dict.fromkeys(words))
+    none = np.zeros((1, 0), np.uint8)
+    path = saved(tmp_path / "n.safetensors", w=table(1, 3), p=none)
+    assert_is(ef.read(path, tokens="p"), [""], table(1, 3))
+
+
 def test_headers(tmp_path: Path) -> None:
     """Held to the file as that of a store is; types that are not known here do not hinder."""
     listed(tmp_path / "vocab.txt", ["a", "b"])
@@ -173,6 +188,8 @@ def test_headers(tmp_path: Path) -> None:
     assert_is(ef.read(file({"x": other, "w": entry})), ["a", "b"], matrix)
     refused(file({"x": other, "w": {**entry, "shape": [2, 4]}}), "does not fit its bytes")
     refused(file({"x": other, "w": {**entry, "shape": [10**18, 3]}}), "does not fit its bytes")
+    for shape in (["a", 10**12], [[0], 10**12], [10**18] * 30_000, [True, 6], [6.0]):
+        refused(file({"x": other, "w": {**entry, "shape": shape}}), "does not fit its bytes")
     refused(file({"w": entry}), "must lie one behind the other")
     refused(file({"x": other, "w": entry}, b"more"), "must lie one behind the other")
     refused(file({"x": other, "w": 1}), "must describe each tensor")

@@ -308,6 +308,7 @@ HUGE = (1 << 40, 1 << 20)
         ({b"w": b"\x0f"}, "unknown type 7"),
         ({b"w": b"\x0d\0"}, "sorted string table"),
         ({b"w": b"\x08"}, "sorted string table"),
+        ({b"w": entry(1, ((1 << 62) - 1,) * 255, 48)}, "a variable has 255 dimensions"),
     ],
 )
 def test_hostile_entries(entries: dict[bytes, bytes], words: str, tmp_path: Path) -> None:
@@ -315,6 +316,25 @@ def test_hostile_entries(entries: dict[bytes, bytes], words: str, tmp_path: Path
     put(tmp_path / "m.index", index(block(entries)))
     put(tmp_path / "m.tokens.txt", b"a\nb\nc\nd\n")
     refused(tmp_path / "m", words)
+
+
+def test_keys_that_grow(tmp_path: Path) -> None:
+    """Each key is the one before and a letter more: together they are far longer than the file."""
+    count = 20_000
+    body = b"".join(varint(i) + varint(1) + varint(0) + b"a" for i in range(count))
+    packed = body + struct.pack("<II", 0, 1)
+    data = index(block({}, 0, packed))
+    assert len(data) < 110_000
+    refused(put(tmp_path / "m.index", data), "its keys take more than 67108864 bytes")
+
+
+def test_a_packed_block_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    packed = memoryview(arrow.compress(bytes(2000), codec="snappy", asbytes=True))
+    assert len(sortedtable._unpacked(packed)) == 2000
+    monkeypatch.setattr(sortedtable, "_LARGEST_BLOCK", 1999)
+    with pytest.raises(ValueError, match="cannot hold 2000"):
+        sortedtable._unpacked(packed)
 
 
 def test_hostile_tables(tmp_path: Path) -> None:

@@ -328,6 +328,7 @@ def test_files_that_cannot_be_loaded(tmp_path: Path, capsys: pytest.CaptureFixtu
         "pickle.bin": (pickle.dumps({"a": [1.0]}), "pickle"),
         "model.gguf": (b"GGUF\3\0\0\0", "a GGUF model"),
         "words.txt": (b"the\nof\n" * 50, "a list of tokens without numbers"),
+        "words.floret": (b"3 2 3 6 1 2166136261 < >\n0 1 2 \n1 3 4 \n2 5 6 \n", "floret's table"),
         "cut.bin": (word2vec_bytes(TOKENS, values())[:999], "the file is truncated"),
     }
     for name, (content, what) in cases.items():

@@ -32,10 +32,10 @@ import embedfreeze as ef
 from embedfreeze import files, storage
 from embedfreeze.coveragerecord import record_of_coverage
 from embedfreeze.errors import EmbedFreezeError, FormatError
-from embedfreeze.formats import textwriter, word2vec
+from embedfreeze.formats import word2vec
 from embedfreeze.formats.hdf5 import generic as hdf5
 from embedfreeze.formats.stores import store
-from embedfreeze.formats.texts import text
+from embedfreeze.formats.texts import text, writer
 from embedfreeze.tokens import Tokens
 
 align_module = importlib.import_module("embedfreeze.align")  # the package has a function `align`
@@ -385,7 +385,7 @@ def test_a_store_is_the_same_with_and_without_repeated_rows(
 @contextmanager
 def cut_up(size: int) -> Iterator[None]:
     """While this runs, everything is done in pieces of so many bytes (or rows)."""
-    modules = (text, textwriter, word2vec, hdf5, store, storage, align_module)
+    modules = (text, writer, word2vec, hdf5, store, storage, align_module)
     names = ("SCAN_BYTES", "BATCH_BYTES", "PIECE_BYTES", "WALK_BYTES", "CHUNK_BYTES", "COPY_BYTES")
     with pytest.MonkeyPatch.context() as patch:
         for module, name in itertools.product(modules, [*names, "TOKEN_ROWS", "HASH_ROWS"]):

@@ -299,6 +299,16 @@ def test_missing_libraries_are_named() -> None:
     assert told == [f"s3://b/f: s3:// {words} s3fs", f"http://h/f: http:// {words}"]
 
 
+def test_protocols_that_need_more() -> None:
+    """The extra has no library for Azure, and the tables of fsspec need more than a URL."""
+    told = child(MISSING, "adlfs", "x", "az://a/b", "reference://x", "hf://").splitlines()
+    assert told[0] == "az://a/b: az:// needs a library that is missing: " + (
+        "Install adlfs to access Azure Datalake Gen2 and Azure Blob Storage"
+    )
+    assert told[1].startswith("reference://x: cannot be read: TypeError: ")
+    assert told[2].startswith("hf://: cannot be read: NotImplementedError: ")
+
+
 HUGGING_FACE = """
 import json, os, sys, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -335,6 +345,23 @@ def test_hugging_face_through_its_library(tmp_path: Path) -> None:
     path = put(tmp_path / "f.txt", TEXT)
     told = child(HUGGING_FACE, path, tmp_path / "home")
     assert told.split() == [ef.read(path).digest, "hf://datasets/me/data/f.txt"]
+
+
+NO_HUB = """
+import os, sys
+os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"  # nothing listens there
+os.environ["HF_HOME"] = sys.argv[1]
+import embedfreeze as ef
+try:
+    ef.read("hf://datasets/me/data/f.txt")
+except ef.errors.FileError as error:
+    print(error)
+"""
+
+
+def test_hugging_face_cannot_be_reached(tmp_path: Path) -> None:
+    told = child(NO_HUB, tmp_path / "home")
+    assert told.startswith("hf://datasets/me/data/f.txt: cannot be read: ConnectError: ")
 
 
 LAZY = """

@@ -5,6 +5,7 @@ import csv
 import gzip
 import io
 import json
+import pickle
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,22 @@ def test_lines(end: str, last: bool, tmp_path: Path) -> None:
 def test_lines_of_any_bytes(tmp_path: Path) -> None:
     path = put(tmp_path / "t.txt", b"caf\xe9\n\r\n\n\r\r\nx")
     assert spelled(side_tokens(path, 5, OPTIONS)) == [b"caf\xe9", b"", b"", b"\r", b"x"]
+
+
+@pytest.mark.parametrize(
+    "line", ["{word}\t{row}", "{row}\t{word}", "{word} {row}", "{word}\tNN\t7"]
+)
+def test_lines_of_tokens_and_numbers_are_a_table(line: str, tmp_path: Path) -> None:
+    words = ["king", "queen", "man", "woman"]
+    text = "\n".join(line.format(word=word, row=row) for row, word in enumerate(words))
+    refused(put(tmp_path / "t.txt", text.encode()), 4, "nothing but a token in each line")
+    expect(put(tmp_path / "t.txt", b"a\tb\nroom 101\nc\n\t1\n"), ["a\tb", "room 101", "c", "\t1"])
+
+
+def test_arrays_and_pickles_are_no_lines(tmp_path: Path) -> None:
+    np.save(tmp_path / "t.npy", np.array(["king", "queen"]))
+    refused(tmp_path / "t.npy", 2, "received a NumPy array: write them as text")
+    refused(put(tmp_path / "t.pkl", pickle.dumps(["king"])), 1, "received a pickle")
 
 
 @pytest.mark.parametrize("block", [1, 3, 64])

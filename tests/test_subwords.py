@@ -82,6 +82,17 @@ def test_a_token_without_ngrams_is_missing() -> None:
     assert not b.matrix.any()  # special tokens are zeros, as with "nearest"
 
 
+def test_words_behind_a_limit_are_no_unknown_ones() -> None:
+    """fastText adds the row of a word to its n-grams."""
+    e = ef.read(MODEL, unicode_errors="surrogateescape")
+    word = next(token for token in reversed(e.tokens) if token.isascii())
+    v = ef.Vocabulary([word, "unseen"], padding=None, unknown=None)
+    wanted = bits(np.concatenate([e[[word]], expected(["unseen"])]))
+    assert bits(ef.load(MODEL, v, limit=2, **OPTIONS).matrix) == wanted
+    first = ef.read(MODEL, limit=2, unicode_errors="surrogateescape")
+    assert bits(ef.align(first, v, oov="subword").matrix) == wanted
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8"])
 def test_other_dtypes(dtype: str) -> None:
     v = ef.Vocabulary(["unseen", "漢字"])

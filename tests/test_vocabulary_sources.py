@@ -20,6 +20,7 @@ from samples import ODD_TOKENS, put
 
 import embedfreeze as ef
 from embedfreeze.errors import FileError, FormatError, VocabularyError
+from embedfreeze.vocabularies import lines
 
 # What readers of tables change: missing values, numbers, white space, quotation marks.
 TABLE_TOKENS = [
@@ -504,3 +505,14 @@ def test_damaged_saved_vocabularies(change: dict[str, Any], message: str, tmp_pa
 def test_equality_with_callables() -> None:
     assert ef.Vocabulary(["a"], splitter=str.split) == ef.Vocabulary(["a"], splitter=str.split)
     assert ef.Vocabulary(["a"], splitter=str.split) != ef.Vocabulary(["a"])
+
+
+def test_packed_lists_that_grow_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "_SMALL_BYTES", 1 << 20)
+    small = put(tmp_path / "small.txt.gz", gzip.compress(b"a" * (1 << 20)))
+    plain = put(tmp_path / "words.txt", b"a" * (4 << 20))
+    for path in (small, plain):
+        assert len(ef.Vocabulary.from_file(path)) == 3
+    path = put(tmp_path / "words.txt.gz", gzip.compress(plain.read_bytes()))
+    with pytest.raises(FormatError, match="at most 1048576 bytes"):
+        ef.Vocabulary.from_file(path)

@@ -43,6 +43,7 @@ LARGEST_INDEX = 64 << 20  # one entry takes about 100 bytes
 _GRAPH = b"_CHECKPOINTABLE_OBJECT_GRAPH"
 _LARGEST_GRAPH = 64 << 20
 _BIG_ENDIAN = 1
+_MOST_DIMENSIONS = 254  # of TensorFlow
 _WHOLE = -1  # the length of a slice that is a whole dimension
 
 Extent = tuple[int, int]  # start and length in one dimension
@@ -238,6 +239,8 @@ def _stored(message: memoryview) -> Stored:
     dtype = DTYPES.get(kind, f"type {kind}")
     if min(0, shard, offset, size, *shape) < 0:
         raise ValueError("an entry has a negative number")
+    if len(shape) > _MOST_DIMENSIONS:
+        raise ValueError(f"a variable has {len(shape)} dimensions")
     if not slices and kind in DTYPES and prod(shape) * _itemsize(dtype) != size:
         raise ValueError(f"{size} bytes are not a {dtype} value {list(shape)}")
     return Stored(shape, dtype, shard, offset, size, slices, checksum)

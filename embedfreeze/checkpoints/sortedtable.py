@@ -18,6 +18,9 @@ _FOOTER_BYTES = 48
 _TRAILER_BYTES = 5  # how a block is packed, and the checksum of both
 _PLAIN, _SNAPPY = 0, 1
 _LARGEST_RATIO = 22  # three bytes of snappy can stand for 64
+_LARGEST_BLOCK = 64 << 20  # unpacked
+_LARGEST_KEYS = 64 << 20  # of all: a key in four bytes can be as long as all before it together
+_KEY_BYTES = 64  # that each of them takes in memory beside its own
 
 
 def entries(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
@@ -34,12 +37,17 @@ def entries(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
     _, _, at = _handle(footer, 0)
     offset, size, _ = _handle(footer, at)
     behind = 0  # a block that two handles name would be read for each
+    left = _LARGEST_KEYS
     for _, handle in _of_block(_block(data, offset, size)):
         place, length, _ = _handle(handle, 0)
         if place < behind:
             raise ValueError("its blocks do not follow each other")
         behind = place + length
-        yield from _of_block(_block(data, place, length))
+        for key, value in _of_block(_block(data, place, length)):
+            left -= len(key) + _KEY_BYTES
+            if left < 0:
+                raise ValueError(f"its keys take more than {_LARGEST_KEYS} bytes")
+            yield key, value
 
 
 def _handle(data: memoryview, at: int) -> tuple[int, int, int]:
@@ -113,7 +121,7 @@ def crc32c(data: memoryview) -> int:
 def _unpacked(data: memoryview) -> bytes:
     """A block that snappy packed."""
     size, at = number(data, 0)
-    if size > _LARGEST_RATIO * len(data):
+    if size > min(_LARGEST_RATIO * len(data), _LARGEST_BLOCK):
         raise ValueError(f"a block of {len(data)} packed bytes cannot hold {size}")
     out = bytearray()
     while at < len(data) and len(out) <= size:

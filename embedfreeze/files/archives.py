@@ -78,6 +78,11 @@ class _Search:
         return 0 < self.names == self.arrays
 
     @property
+    def is_torch(self) -> bool:
+        """Does it hold what `torch.save` writes?"""
+        return any(name.rpartition("/")[2] == "data.pkl" for name in self.first)
+
+    @property
     def takes_first(self) -> bool:
         """Did the caller name no member?"""
         return self.member is None or self.part is not None
@@ -90,6 +95,11 @@ class _Search:
         if keras and self.of_keras == _KERAS:
             return _KERAS_WEIGHTS, self.member
         if self.takes_first:
+            if self.real > 1 and self.is_torch:
+                raise FileError(
+                    "a PyTorch file, pickle: not opened; save its table in PyTorch as safetensors, "
+                    "with safetensors.torch.save_file"
+                )
             if self.real != 1:
                 raise FileError(
                     f"an archive needs member= unless it has one member, received {self.real}: "
@@ -105,7 +115,8 @@ class _Search:
 
 def _is_rest(name: str) -> bool:
     """Is it what macOS packs beside the files?"""
-    return name.startswith("__MACOSX/") or name.rpartition("/")[2].startswith("._")
+    last = name.rpartition("/")[2]
+    return name.startswith("__MACOSX/") or last.startswith("._") or last == ".DS_Store"
 
 
 def _shown(name: str) -> str:

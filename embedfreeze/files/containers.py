@@ -43,9 +43,11 @@ class Container:
 
 ZIP = Container("zip", (b"PK\x03\x04", b"PK\x05\x06"), ".zip", None, pack_zip)
 _SKIPPABLE = tuple(bytes((first, 0x2A, 0x4D, 0x18)) for first in range(0x50, 0x60))
+# A level, then the start of the first block or of the end: text may begin with the first letters.
+_BZIP2 = tuple(b"BZh%d" % n + then for n in range(1, 10) for then in (b"1AY", b"\x17rE"))
 CONTAINERS = (
     Container("gzip", (b"\x1f\x8b",), ".gz", compressions.gzip_stream, compressions.pack_gzip),
-    Container("bzip2", (b"BZh",), ".bz2", compressions.bzip2_stream, compressions.pack_bzip2),
+    Container("bzip2", _BZIP2, ".bz2", compressions.bzip2_stream, compressions.pack_bzip2),
     Container("xz", (b"\xfd7zXZ\0",), ".xz", compressions.xz_stream, compressions.pack_xz),
     Container(
         "zstd",

@@ -20,6 +20,7 @@ __all__ = ["RemoteFile", "is_remote", "refuse_remote"]
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _PIECE_BYTES = 8 << 20
 _INSTALL = 'pip install "embedfreeze[remote]"'
+_OF_EXTRA = ("http", "https", "hf")
 _OWN_LIBRARIES = {"s3": "s3fs", "gs": "gcsfs"}  # these are large, and no part of the extra
 # What the libraries raise beside OSError and ValueError.
 _FAILURES = (
@@ -29,6 +30,7 @@ _FAILURES = (
     ("google.auth.exceptions", "GoogleAuthError"),
     ("gcsfs.retry", "HttpError"),
     ("httpx", "HTTPError"),
+    ("httpx2", "HTTPError"),  # of the same library, as later versions of huggingface_hub use it
 )
 
 
@@ -116,7 +118,9 @@ class RemoteFile(io.RawIOBase):
 
 def _failures() -> tuple[type[Exception], ...]:
     found = [getattr(sys.modules.get(name), kind, None) for name, kind in _FAILURES]
-    return OSError, ValueError, *(kind for kind in found if kind is not None)
+    # The last two: a protocol that needs more than a URL says.
+    usual = (OSError, ValueError, NotImplementedError, TypeError)
+    return *usual, *(kind for kind in found if kind is not None)
 
 
 def _not_found(error: FileNotFoundError, url: str) -> str:
@@ -133,6 +137,14 @@ def _said(error: BaseException, url: str) -> str:
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
 
+def _remedy(protocol: str, error: ImportError) -> str:
+    """How to get the library of a protocol; fsspec says it of those that are not in the extra."""
+    if error.name == "fsspec" or protocol in _OF_EXTRA:
+        return _INSTALL
+    library = _OWN_LIBRARIES.get(protocol)
+    return str(error) if library is None else f"{_INSTALL} {library}"
+
+
 def _opened(url: str) -> tuple[Any, bool, int]:
     """An open file, whether it can seek, and its size or 0."""
     protocol = url.partition("://")[0].lower()
@@ -140,10 +152,9 @@ def _opened(url: str) -> tuple[Any, bool, int]:
         fsspec = importlib.import_module("fsspec")
         files, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        library = _OWN_LIBRARIES.get(protocol)
-        further = f" {library}" if library and error.name != "fsspec" else ""
+        remedy = _remedy(protocol, error)
         raise FileError(
-            f"{protocol}:// needs a library that is missing: {_INSTALL}{further}", path=url
+            f"{protocol}:// needs a library that is missing: {remedy}", path=url
         ) from None
     file = files.open(path, "rb")
     size = int(getattr(file, "size", None) or 0)

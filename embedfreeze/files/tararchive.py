@@ -142,8 +142,8 @@ class TarReader:
 
 def _records(data: bytes) -> dict[bytes, bytes]:
     """The records of a pax header: length, space, key, equals sign, value, line feed."""
-    found, at = {}, 0
-    while at < len(data.rstrip(b"\0")):
+    found, at, end = {}, 0, len(data.rstrip(b"\0"))
+    while at < end:
         size = _decimal(data[at : at + 20].partition(b" ")[0])
         _, _, record = data[at : at + size].partition(b" ")
         key, equals, value = record.partition(b"=")

@@ -10,6 +10,8 @@ from embedfreeze.files import PathLike, open_source
 __all__ = ["decode", "read_bytes", "read_lines"]
 
 _BLOCK_BYTES = 1 << 20
+_LARGEST_RATIO = 100  # of what is packed to its size, where that is more than this:
+_SMALL_BYTES = 256 << 20
 
 
 def read_bytes(path: PathLike) -> bytes:
@@ -20,7 +22,7 @@ def read_bytes(path: PathLike) -> bytes:
     FileError
         The file cannot be read.
     FormatError
-        The compressed bytes are damaged.
+        The compressed bytes are damaged, or become far more than a list of tokens does.
     """
     name = os.fspath(path)
     try:
@@ -28,11 +30,19 @@ def read_bytes(path: PathLike) -> bytes:
             return b""
     except OSError as error:
         raise FileError(f"cannot be read: {reason(error)}", path=name) from error
-    parts = []
+    parts, size = [], 0
     with open_source(path) as source:
         block = bytearray(_BLOCK_BYTES)
+        most = max(_SMALL_BYTES, _LARGEST_RATIO * source.size)
         while got := source.readinto(memoryview(block)):
             parts.append(bytes(block[:got]))
+            size += got
+            if source.container is not None and size > most:
+                raise FormatError(
+                    f"a packed file must hold at most {most} bytes, received more: if it is what "
+                    f"you expect, unpack it first",
+                    path=source.name,
+                )
     return b"".join(parts).removeprefix(b"\xef\xbb\xbf")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from embedfreeze.errors import FormatError
 from embedfreeze.files import Source, name_of
 from embedfreeze.formats.base import ReadOptions
+from embedfreeze.formats.dimensions import dimension_places
 from embedfreeze.formats.texts.delimitedsample import TOKEN_NAMES
 from embedfreeze.tokens import Tokens, UnicodeErrors
 
@@ -24,7 +26,6 @@ __all__ = ["ArrowColumns", "chosen_columns", "is_text", "row_lengths", "tokens_o
 
 SHOWN = 20
 LARGEST_TOKENS = 1 << 28  # bytes in a batch: a dictionary can repeat long ones for nothing
-COUNTED = re.compile(r"(.*?)(\d+)")
 PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 Refuse = Callable[[int, str], FormatError]
 
@@ -95,7 +96,7 @@ def chosen_columns(source: Source, schema: pa.Schema, options: ReadOptions) -> A
     FormatError
         There are none or several; they are listed.
     """
-    names = [name for name in schema.names if schema.names.count(name) == 1]
+    names = [name for name, count in Counter(schema.names).items() if count == 1]
     texts = [name for name in names if is_text(schema.field(name).type)]
     token = _token_column(source, schema, texts, options)
     lists = [name for name in names if _is_vectors(schema.field(name).type)]
@@ -109,7 +110,7 @@ def chosen_columns(source: Source, schema: pa.Schema, options: ReadOptions) -> A
         for name in names
         if _is_number(schema.field(name).type) and not PANDAS_INDEX.fullmatch(name)
     ]
-    values = _counted(numbers)
+    values = _dimensions(schema, numbers)
     if not values:
         raise FormatError(
             f"a column of lists of numbers, or one of numbers for each dimension, is needed, "
@@ -151,21 +152,16 @@ def _list_column(source: Source, schema: pa.Schema, lists: list[str]) -> str:
     )
 
 
-def _counted(numbers: list[str]) -> list[str]:
-    """Columns of numbers in the order of dimensions: those that count from 0 or 1, if some do."""
-    groups: dict[str, dict[int, str]] = {}
-    for name in numbers:
-        if found := COUNTED.fullmatch(name):
-            groups.setdefault(found[1], {})[int(found[2])] = name
-    counted = [g for g in groups.values() if len(g) > 1 and _counts(sorted(g))]
-    largest = max(counted, key=len, default={})
-    if 2 * len(largest) <= len(numbers):
-        return numbers
-    return [largest[i] for i in sorted(largest)]
+def _dimensions(schema: pa.Schema, numbers: list[str]) -> list[str]:
+    """Columns of numbers in the order of dimensions; whole numbers among floats are counts, ids."""
+    import pyarrow as pa
 
-
-def _counts(numbers: list[int]) -> bool:
-    return numbers[0] in (0, 1) and numbers[-1] - numbers[0] == len(numbers) - 1
+    counted = dimension_places(numbers)
+    if len(counted) == len(numbers):  # no names tell others apart
+        floats = [name for name in numbers if pa.types.is_floating(schema.field(name).type)]
+        numbers = floats or numbers
+        counted = dimension_places(numbers)
+    return [numbers[place] for place in counted]
 
 
 def tokens_of(array: pa.Array, refuse: Refuse, unicode_errors: UnicodeErrors) -> Tokens:

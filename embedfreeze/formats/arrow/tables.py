@@ -28,7 +28,7 @@ __all__ = [
 
 PARQUET_MAGIC = b"PAR1"
 ARROW_FILE = b"ARROW1\0\0"
-FEATHER_1 = b"FEA1"
+FEATHER_1 = b"FEA1\0\0\0\0"
 STREAM_START = b"\xff\xff\xff\xff"
 READ_BYTES = 1 << 20
 LONGEST_NAME = 1 << 20

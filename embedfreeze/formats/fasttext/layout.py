@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -132,7 +133,13 @@ def arguments_of(cursor: Cursor) -> Arguments:
             f"it is old, with its arguments, received {cursor.buffer[:8]!r}: leave format= "
             f"(--from) out to have the format recognised"
         )
-    dim, *_, model, buckets, minn, maxn, _, _ = cursor.take("12id")
+    dim, *_, model, buckets, minn, maxn, _, sample = cursor.take("12id")
+    if 0 < sample < sys.float_info.min:
+        raise cursor.error(
+            "the model must be fastText's own, received one with two numbers more, as floret "
+            "writes it: save its vectors with save_vectors() or, for n-grams, "
+            "save_floret_vectors(), and make a spaCy folder of these"
+        )
     if dim < 1 or buckets < 0 or not 0 <= minn <= LONGEST_NGRAM or not maxn <= LONGEST_NGRAM:
         raise cursor.error(
             f"a model must have a dim above 0, buckets from 0 on and n-grams of at most "

@@ -1,6 +1,6 @@
 """fastText models (``.bin``, ``.ftz``): a word's vector is the mean of its row and its n-grams'.
 
-The layout is told in `fasttextlayout`. Values are those of fastText's own ``get_word_vector``: rows
+The layout is told in `layout`. Values are those of fastText's own ``get_word_vector``: rows
 are added as float32 in its order, and the sum is multiplied by float32(1 / number of rows). The
 matrix is mapped, so that only the rows of the words that are asked for are read.
 """
@@ -76,10 +76,19 @@ class _Model:
                 path=self.path,
             )
 
-    def vectors(self, tokens: Tokens, own: Int64 | None = None) -> Float32:
-        """float32 [n, dim]: of the rows `own` and the n-grams of tokens, or of n-grams alone."""
+    def subwords(self, tokens: Tokens) -> Float32:
+        """float32 [n, dim]: of any tokens. Words, such as those behind a limit, have their row."""
+        own, first = np.full(len(tokens), -1), 0
+        for found in self.dictionary.spans(self.buffer, self.dictionary.words):
+            asked = tokens.find_spans(self.buffer, found)
+            rows = np.flatnonzero(asked >= 0)
+            own[asked[rows]] = rows + first
+            first += len(found)
+        return self.vectors(tokens, own)
+
+    def vectors(self, tokens: Tokens, own: Int64) -> Float32:
+        """float32 [n, dim]: of the rows `own`, or none where that is -1, and tokens' n-grams."""
         out = np.empty((len(tokens), self.matrix.dim), np.float32)
-        own = np.full(len(tokens), -1) if own is None else own
         pieces = spans(0, len(tokens), max(LEAST_ROWS, -(-len(tokens) // self.threads)))
         thread_map(lambda piece: self._fill(tokens, own, out, *piece), pieces, self.threads)
         return out
@@ -129,7 +138,7 @@ def read(source: Source, options: ReadOptions) -> Reading:
     matrix = Matrix.read(cursor, quantised=quantised)
     model = _Model(cursor.buffer, source.name, arguments, dictionary, matrix, options.n_threads)
     reading = Reading(
-        matrix.dim, options.rows_dtype, options.limited(dictionary.words), subwords=model.vectors
+        matrix.dim, options.rows_dtype, options.limited(dictionary.words), subwords=model.subwords
     )
     reading.notes += _notes(model)
     _look_at_rest(reading, cursor, arguments, quantised=quantised)

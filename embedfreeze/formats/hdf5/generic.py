@@ -1,8 +1,8 @@
 """HDF5: one matrix, and its tokens in the file or in one beside it.
 
 Written as the dataset ``embedding`` [n, dim] and the dataset ``tokens`` of strings [n]. Read are
-any datasets that can be told apart (`hdf5chosen`), frames of pandas (`hdf5pandas`), the weights of
-Keras (`hdf5keras`), and AllenNLP's ``embedding`` without tokens (`allennlp`).
+any datasets that can be told apart (`chosen`), frames of pandas (`pandas`), the weights of Keras
+(`keras`), and AllenNLP's ``embedding`` without tokens (`allennlp`).
 """
 
 from __future__ import annotations

@@ -18,13 +18,14 @@ from typing import Any
 
 from embedfreeze.files import Source
 from embedfreeze.formats.candidates import Candidate, Kind, kind_of
-from embedfreeze.formats.hdf5.kerasparts import CONFIG, opened_parts
+from embedfreeze.formats.hdf5.kerasparts import CONFIG, LARGEST_PART, opened_parts
 
 __all__ = ["KerasModel", "candidate", "is_keras", "keras_model"]
 
 WEIGHTS = "model_weights"
 SPECIAL = ["", "[UNK]"]
 LOOKUPS = ("TextVectorization", "StringLookup")
+MOST_SPECIAL = 1 << 20  # tokens of all layers that stand there as a number of them alone
 _VOCABULARY = re.compile(r"assets/.*vocabulary\.txt", re.DOTALL)
 _VARIABLE = re.compile(r"(^|/)vars/\d+$")
 
@@ -76,8 +77,11 @@ def keras_model(source: Source) -> KerasModel:
     with opened_parts(source) as parts:
         if CONFIG in parts.names:
             _describe(model, parts.read(CONFIG))
+        left = LARGEST_PART  # of all together
         for name in filter(_VOCABULARY.fullmatch, parts.names):
-            model.vocabularies[name] = parts.read(name).split(b"\n")
+            vocabulary = parts.read(name, left)
+            model.vocabularies[name] = vocabulary.split(b"\n")
+            left -= len(vocabulary)
     return model
 
 
@@ -88,12 +92,15 @@ def _describe(model: KerasModel, described: bytes) -> None:
     except (ValueError, RecursionError):
         return
     model.places.update(_places(config))
+    left = MOST_SPECIAL + len(described)  # each other token takes more than a byte
     for kind, inner in _layers(config):
         name = inner.get("name")
         if not isinstance(name, str):
             continue
         model.classes[name] = kind
-        if tokens := _vocabulary(kind, inner):
+        tokens = _vocabulary(kind, inner)
+        left -= len(tokens)
+        if tokens and left >= 0:
             model.vocabularies[name] = [token.encode("utf-8", "surrogatepass") for token in tokens]
 
 

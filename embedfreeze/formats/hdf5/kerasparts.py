@@ -15,7 +15,7 @@ from embedfreeze.files.containers import damage, damaged
 if TYPE_CHECKING:
     import zipfile
 
-__all__ = ["CONFIG", "MAIN", "Parts", "opened_parts"]
+__all__ = ["CONFIG", "LARGEST_PART", "MAIN", "Parts", "opened_parts"]
 
 CONFIG = "config.json"
 MAIN = "model.weights.h5"
@@ -37,8 +37,8 @@ class Parts:
     names: list[str] = field(default_factory=list)
     _archive: zipfile.ZipFile | None = None
 
-    def read(self, name: str) -> bytes:
-        """What a file holds.
+    def read(self, name: str, most: int = LARGEST_PART) -> bytes:
+        """What a file holds, which may be so many bytes.
 
         Raises
         ------
@@ -46,8 +46,8 @@ class Parts:
             It is larger than any of a model.
         """
         with self._open(name) as file:
-            data = file.read(LARGEST_PART + 1)
-        if len(data) > LARGEST_PART:
+            data = file.read(most + 1)
+        if len(data) > most:
             raise self._too_large(name, len(data))
         return data
 
@@ -61,9 +61,9 @@ class Parts:
 
     def _too_large(self, name: str, size: int) -> FormatError:
         return FormatError(
-            f"a part of a Keras model beside its weights must have at most {LARGEST_PART} bytes "
-            f"and not be packed, received {name} of {size}: name tokens in another file with "
-            f"tokens= (--tokens)",
+            f"a part of a Keras model beside its weights, and all vocabularies together, must have "
+            f"at most {LARGEST_PART} bytes and not be packed, received {name} of {size}: name "
+            f"tokens in another file with tokens= (--tokens)",
             path=self.path,
         )
 

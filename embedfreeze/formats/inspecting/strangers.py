@@ -9,7 +9,7 @@ import numpy as np
 
 from embedfreeze.files import HEAD_BYTES, Source
 from embedfreeze.formats.texts.delimitedsample import sample_of
-from embedfreeze.formats.texts.layout import SAMPLE_LINES, other_separator
+from embedfreeze.formats.texts.layout import FLORET, MAC_LINES, SAMPLE_LINES, other_separator
 
 __all__ = ["Stranger", "stranger"]
 
@@ -67,6 +67,21 @@ PATTERNS: tuple[tuple[re.Pattern[bytes], Stranger], ...] = (
         ),
     ),
     (
+        re.compile(rb"[^\n]*[\t ,;|][\[(]\s*[+-]?[\d.]"),
+        Stranger(
+            "rows whose numbers stand in brackets",
+            'take the brackets out, or write JSON, {"token": [0.1, 0.2], ...}',
+        ),
+    ),
+    (
+        re.compile(FLORET),
+        Stranger(
+            "floret's table of buckets, whose rows belong to no tokens",
+            'make a folder of it with "python -m spacy init vectors LANG FILE FOLDER --mode '
+            'floret", and name that',
+        ),
+    ),
+    (
         re.compile(rb"(?s).{257}ustar"),
         Stranger("a tar archive inside of an archive", "unpack it once"),
     ),
@@ -119,10 +134,9 @@ def stranger(source: Source) -> Stranger:
     if b"\0" not in head and _are_tokens_alone(head):
         return TOKENS_ALONE
     if separator := other_separator(head):
-        return Stranger(
-            f"rows with {separator}",
-            "separate fields by single spaces and end lines by line feeds",
-        )
+        lines = "separate fields by single spaces and end lines by line feeds"
+        one = "separate all fields alike, the token from the first number, too"
+        return Stranger(f"rows with {separator}", lines if separator == MAC_LINES else one)
     return Stranger(
         f"{head[:24]!r}{'...' if len(head) > 24 else ''}",
         "get the file again, or name its format with format= (--from) if you know it",

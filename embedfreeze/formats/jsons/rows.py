@@ -25,7 +25,8 @@ from embedfreeze.tokens import Tokens
 
 __all__ = ["JSON"]
 
-BATCH_BYTES = 4 << 20  # of numbers as text
+BATCH_BYTES = 4 << 20  # of entries as text, and what else they take
+ENTRY_BYTES = 64
 ODD_BLANK = re.compile(rb"[^\s,]\s+[^\s,]")
 WORD = re.compile(rb",(?!NaN[,\n]|-?Infinity[,\n])-?[A-Za-z]")
 MINUS_ZERO = re.compile(rb",-0(?![0-9.])")
@@ -69,7 +70,7 @@ def _batches(
         if count == options.limit:
             break
         portion.append(entry)
-        size += len(entry.numbers) + 4 * reading.dim
+        size += ENTRY_BYTES + len(entry.token) + len(entry.numbers) + 4 * reading.dim
         if size > BATCH_BYTES:
             yield from _batch(source, options, reading, portion)
             portion, size = [], 0

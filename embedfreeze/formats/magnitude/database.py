@@ -22,7 +22,8 @@ from embedfreeze.files.hidden import briefly_named
 
 __all__ = ["Database", "Table", "opened_database"]
 
-LONGEST = 16 << 20  # bytes of a row, or of a text in it
+LONGEST = 1 << 20  # bytes of a row, or of a text in it
+FETCHED = 64  # rows at a time: with the one above the most that is held before it is counted
 CACHE_KIB = 4096
 STEPS = 100_000  # of SQLite's virtual machine, between two looks at how many it took
 STEPS_PER_BYTE = 64
@@ -117,23 +118,29 @@ class Database:
             ) from error
 
     def rows(self, query: str, parameters: Any = (), *, at_once: int = 1000) -> Iterator[list[Any]]:
-        """The rows of a query, so many at once: never more than the bytes of the file."""
-        given = 0
+        """The rows of a query, so many at once: never more than the bytes of the file.
+
+        Rows of a damaged file can share the pages of one long text.
+        """
+        given, found = 0, list[Any]()
         with self._understood():
             cursor = self._connection.execute(query, parameters)
         while True:
             with self._understood():
-                found = cursor.fetchmany(at_once)
-            given += len(found)
+                part = cursor.fetchmany(min(at_once - len(found), FETCHED))
+            given += len(part) + sum(len(v) for row in part for v in row if v.__class__ is bytes)
             if given > self.size:
                 raise FormatError(
-                    f"a table must fit its file of {self.size} bytes, received more rows: it is "
-                    f"damaged, get it again",
+                    f"a table must fit its file of {self.size} bytes, received more rows or longer "
+                    f"ones: it is damaged, get it again",
                     path=self.path,
                 )
-            if not found:
+            found += part
+            if found and (not part or len(found) == at_once):
+                yield found
+                found = []
+            if not part:
                 return
-            yield found
 
     def all(self, query: str, most: int = 100_000) -> list[Any]:
         """The first rows of a query."""

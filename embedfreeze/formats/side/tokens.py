@@ -34,6 +34,9 @@ BESIDE = tuple(
 TOKENIZER = re.compile(rb'"(model|added_tokens|normalizer|pre_tokenizer)"\s*:\s*[\[{n]')
 HEAD_BYTES = 4096  # of a tokenizer.json: the names of its parts begin there
 PARQUET_ROWS = 1 << 16
+SAMPLE_ROWS = 1000
+TWO_COLUMNS = re.compile(rb".*\t.*")
+COUNTED = re.compile(rb"[^ ]+ \d+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +157,36 @@ def _listing(path: PathLike, rows: int, options: ReadOptions) -> Listing:
             return json_listing(data, name, errors)
         if form in TABLES:
             return column_listing(data, form, column, name, errors)
-        return text_listing(data, errors)
+        _refuse_packed(data, name)
+        listing = text_listing(data, errors)
+        _refuse_columns(listing.tokens, name)
+        return listing
+
+
+def _refuse_packed(data: Any, path: str) -> None:
+    """Whatever lines a NumPy array or a pickle may be cut into, they are no tokens."""
+    start = bytes(data[:6])
+    if start == b"\x93NUMPY" or start[:1] == b"\x80":
+        kind = "a NumPy array" if start[:1] != b"\x80" else "a pickle, which is not opened"
+        raise FormatError(
+            f"tokens must be text with one in each line, received {kind}: write them as text, with "
+            f'"\\n".join(tokens), or as JSON',
+            path=path,
+        )
+
+
+def _refuse_columns(tokens: Tokens, path: str) -> None:
+    """Lines that all hold a token and its number are a table; taken whole, no word is found."""
+    first = [tokens.bytes_at(row) for row in range(min(len(tokens), SAMPLE_ROWS))]
+    for pattern, least in ((TWO_COLUMNS, 2), (COUNTED, 4)):
+        if len(first) >= least and all(map(pattern.fullmatch, first)):
+            raise FormatError(
+                f"a text file of tokens must have nothing but a token in each line, received "
+                f"{first[0]!r}, and lines like it: write the tokens alone (or as JSON, if they are "
+                f"so), or call it .tsv and name a column, as in tokens='words.tsv:0' (--tokens)",
+                path=path,
+                line=1,
+            )
 
 
 def _tokenizer_listing(path: str, options: ReadOptions) -> Listing:

@@ -20,6 +20,7 @@ from embedfreeze.formats.arrays.batches import TokenMatrix, mapped_batches
 from embedfreeze.formats.base import Format, Reading, ReadOptions
 from embedfreeze.formats.side.tokens import TokenRows, token_rows, tokens_beside
 from embedfreeze.formats.tensors.header import Tensor, all_tensors, header_length
+from embedfreeze.threads import spans
 from embedfreeze.tokens import Tokens
 
 __all__ = ["FLOATS", "SAFETENSORS", "opened_tensors", "rows_with_tokens", "shown", "tokens_file"]
@@ -37,6 +38,7 @@ WELL_KNOWN = (
 )
 BESIDE = ("tokenizer.json", "vocab.json", "vocab.txt")
 MODULE_ENDS = "_StaticEmbedding"
+PADDED_BYTES = 4 << 20  # of padded tokens that are looked at together
 SPELLED, OFFSETS = "token_bytes", "token_offsets"
 
 
@@ -211,8 +213,11 @@ def _tensor_tokens(
 def _padded_tokens(tensor: Tensor, buffer: Any, options: ReadOptions) -> Tokens:
     bytes_ = tensor.array(buffer, "u1")
     rows, width = tensor.shape
-    used = bytes_ != 0
-    lengths = np.where(used.any(axis=1), width - np.argmax(used[:, ::-1], axis=1), 0)
+    lengths = np.zeros(rows, np.int64)
+    for low, high in spans(0, rows if width else 0, max(1, PADDED_BYTES // max(1, width))):
+        used = bytes_[low:high] != 0
+        last = width - np.argmax(used[:, ::-1], axis=1)
+        lengths[low:high] = np.where(used.any(axis=1), last, 0)
     starts = np.arange(rows) * width + tensor.start
     return Tokens.from_spans(buffer, np.stack([starts, lengths], axis=1), options.unicode_errors)
 

@@ -13,8 +13,14 @@ from typing import IO
 from embedfreeze.errors import FormatError
 from embedfreeze.files import HEAD_BYTES, Output, Source, name_of
 from embedfreeze.formats.base import Format, Reading, ReadOptions, Rows, Writer
+from embedfreeze.formats.dimensions import dimension_places
 from embedfreeze.formats.texts.delimitedrows import DelimitedColumns, ExactRows
-from embedfreeze.formats.texts.delimitedsample import BLANKS, DelimitedSample, sample_of
+from embedfreeze.formats.texts.delimitedsample import (
+    BLANKS,
+    ROW_NUMBERS,
+    DelimitedSample,
+    sample_of,
+)
 from embedfreeze.formats.texts.layout import TextLayout
 from embedfreeze.formats.texts.quoting import quoted, refuse_unreadable
 from embedfreeze.formats.texts.text import read_text, windows
@@ -54,6 +60,13 @@ def read(source: Source, options: ReadOptions, *, delimiters: tuple[bytes, ...])
     columns = _columns(source, sample, options)
     reading = read_sample(source, options, sample, columns)
     reading.notes += _notes(sample, columns)
+    if whole := _whole_numbers(sample, columns):
+        shown = ", ".join(_shown(sample, column) for column in whole)
+        reading.warn(
+            source.name,
+            f"the whole numbers of column {shown} are read as values of the vectors, whose others "
+            f"have fractions; if they are counts or ids, take that column out of the file",
+        )
     return reading
 
 
@@ -109,14 +122,27 @@ def _columns(source: Source, sample: DelimitedSample, options: ReadOptions) -> D
         values.pop(0)
     if not values:
         raise FormatError("rows must have numbers beside the token", path=source.name)
+    if sample.names and sample.delimiter != BLANKS:  # blanks are cut from the end of a line
+        names = [sample.names[column].decode("latin-1") for column in values]
+        values = [values[place] for place in dimension_places(names)]
     return DelimitedColumns(
         sample.delimiter, sample.width, token, tuple(values), sample.decimal_comma
     )
 
 
+def _whole_numbers(sample: DelimitedSample, columns: DelimitedColumns) -> list[int]:
+    """Columns with a name whose values are whole, and not the same, where most have fractions."""
+    if not sample.names or sample.names[columns.values[-1]][-1:].isdigit():  # d0, d1, ...
+        return []
+    spelled = {c: {row[c].strip() for row in sample.rows} for c in columns.values}
+    whole = [c for c, fields in spelled.items() if all(f.isdigit() for f in fields)]
+    found = [c for c in whole if len(spelled[c]) > 1]
+    return found if 2 * len(whole) < len(spelled) else []
+
+
 def _counts_rows(sample: DelimitedSample) -> bool:
     """Does the first column, which has no name, number the rows?"""
-    named = bool(sample.names) and sample.names[0].lower() not in (b"", b"unnamed: 0", b"index")
+    named = bool(sample.names) and sample.names[0].lower() not in ROW_NUMBERS
     numbers = [row[0] for row in sample.rows]
     counted = ([b"%d" % (low + i) for i in range(len(numbers))] for low in (0, 1))
     return not named and len(numbers) > 1 and numbers in counted
@@ -131,6 +157,8 @@ def _notes(sample: DelimitedSample, columns: DelimitedColumns) -> list[str]:
     used = {columns.token, *columns.values}
     if left := [_shown(sample, c) for c in range(sample.width) if c not in used]:
         notes.append(f"left out: column {', '.join(left)}")
+    if list(columns.values) != sorted(columns.values):
+        notes.append("columns in the order of the numbers in their names")
     if sample.decimal_comma:
         notes.append("the numbers have decimal commas")
     return notes

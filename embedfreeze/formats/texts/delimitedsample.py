@@ -19,7 +19,14 @@ from embedfreeze.formats.texts.layout import (
     other_separator,
 )
 
-__all__ = ["BLANKS", "TOKEN_NAMES", "DelimitedSample", "is_decimal_comma", "sample_of"]
+__all__ = [
+    "BLANKS",
+    "ROW_NUMBERS",
+    "TOKEN_NAMES",
+    "DelimitedSample",
+    "is_decimal_comma",
+    "sample_of",
+]
 
 BLANKS = b" "  # stands for any number of tabs and spaces
 DELIMITERS = (b"\t", b",", b";", b"|")
@@ -27,8 +34,11 @@ TOKEN_NAMES = frozenset(
     b"token tokens word words term terms key label name text string entity".split()
 )
 DECIMAL_COMMA = re.compile(rb"[+-]?\d*,\d+(?:[eE][+-]?\d+)?|[+-]?\d+(?:[eE][+-]?\d+)?")
-MIXED = re.compile(rb"(?s).*[\t ,;|][+-]?\d*\.\d+(?:[eE][+-]?\d+)?")
+MIXED = re.compile(rb"(?s).*(?:[\t ,;|][+-]?\d*\.\d+(?:[eE][+-]?\d+)?|\t[+-]?\d+)")
+BRACKET = re.compile(rb"(?s).*[\[(]\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 FEW = 10  # a row of fewer values may count up by chance
+SEVERAL = 3  # where more than the values speaks for a header row
+ROW_NUMBERS = (b"", b"index", b"id", b"unnamed: 0")
 Fields = list[bytes]
 Number = Callable[[bytes], bool]
 
@@ -177,10 +187,24 @@ def _is_header(first: Fields, columns: tuple[bool, ...]) -> bool:
     over = [field for field, is_number in zip(first, columns, strict=True) if is_number]
     if 2 * sum(map(number, over)) < len(over):
         return True
-    named = not first[0] or first[0].lower() in (*TOKEN_NAMES, b"index")
-    behind = first[1:] if columns[0] else over  # the tokens may be numbers
-    counted = behind in ([b"%d" % (i + low) for i in range(len(behind))] for low in (0, 1))
-    return counted and (named or (len(behind) >= FEW and not columns[0]))
+    texts = [field for field, is_number in zip(first, columns, strict=True) if not is_number]
+    named = [field.lower() in (*TOKEN_NAMES, *ROW_NUMBERS) for field in (first[0], *texts)]
+    numbered = not number(first[0]) or not texts  # what stands first may number the rows
+    behind = over[1:] if columns[0] and numbered else over
+    numbers = [field for field in behind if number(field)]
+    ordered = numbers if len(numbers) < FEW else sorted(numbers, key=lambda f: (len(f), f))
+    counted = any(ordered == _from(low, len(numbers)) for low in (0, 1))
+    if not counted or (len(numbers) < SEVERAL and numbers != behind):
+        return False
+    if any(named):
+        return True
+    if len(numbers) >= SEVERAL and first == _from(0, len(first)) and not columns[0]:
+        return True  # pandas numbers the columns of a frame without names
+    return numbers == behind and len(behind) >= FEW and bool(texts)
+
+
+def _from(low: int, count: int) -> Fields:
+    return [b"%d" % (low + i) for i in range(count)]
 
 
 def _blank_rows(rows: list[Fields], sample: list[Fields]) -> list[Fields]:
@@ -270,10 +294,15 @@ def _declared(
 
 
 def _is_mixed(rows: list[Fields], columns: tuple[bool, ...]) -> bool:
-    """Does the token end in a number behind another delimiter, in most rows?"""
-    if columns[0]:
-        return False
-    return 2 * sum(MIXED.fullmatch(row[0]) is not None for row in rows) > len(rows)
+    """Does a number end a column of text, behind another delimiter or a bracket, in most rows?"""
+    texts = [column for column, is_number in enumerate(columns) if not is_number]
+    return (not columns[0] and _most(MIXED, rows, 0)) or any(
+        _most(BRACKET, rows, column) for column in texts
+    )
+
+
+def _most(pattern: re.Pattern[bytes], rows: list[Fields], column: int) -> bool:
+    return 2 * sum(pattern.fullmatch(row[column]) is not None for row in rows) > len(rows)
 
 
 @lru_cache(maxsize=1)  # several formats ask, one after the other

@@ -12,6 +12,8 @@ from embedfreeze import _kernel
 
 __all__ = [
     "BOM",
+    "FLORET",
+    "MAC_LINES",
     "NO_TEXT",
     "SAMPLE_LINES",
     "SEVERAL_BLANKS",
@@ -23,10 +25,13 @@ __all__ = [
 
 BOM = b"\xef\xbb\xbf"
 SAMPLE_LINES = 50
+# floret's table of buckets: its rows look like those of tokens, and are the buckets' numbers.
+FLORET = rb"(?:\d+ ){6}< >\r?\n"
 # What packed data, stores and NumPy arrays begin with, and tar archives hold; lines of text may be
 # in them.
 NO_TEXT = re.compile(
-    rb"(?s)\xfd7zXZ\0|\x28\xb5\x2f\xfd|\x1f\x8b|PK\x03\x04|PK\x05\x06|.{4}\0{4}\{|\x93NUMPY|.{257}ustar"
+    rb"(?s)\xfd7zXZ\0|\x28\xb5\x2f\xfd|\x1f\x8b|PK\x03\x04|PK\x05\x06|.{4}\0{4}\{|\x93NUMPY|ARROW1\0\0|PAR1|FEA1\0{4}|.{257}ustar|"
+    + FLORET
 )
 
 
