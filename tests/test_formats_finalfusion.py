@@ -106,6 +106,9 @@ def test_as_the_library_reads(vocabulary: str, kind: str, norms: bool, tmp_path:
         assert open_reading(path, ReadOptions())[2].subwords is None
     else:
         assert_subwords(path, library)
+        others = ef.Vocabulary(WORDS[1:], padding=None, unknown=None)
+        behind = ef.load(path, others, limit=1, oov="subword", match=("exact",))
+        assert bits(behind.matrix) == bits(e.matrix[1:])
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])

@@ -17,6 +17,7 @@ import pytest
 from samples import ODD_TOKENS, put
 from tokenizers import Tokenizer, models
 
+import embedfreeze as ef
 from embedfreeze.errors import EmbedFreezeError, FileError, FormatError
 from embedfreeze.files import open_source
 from embedfreeze.formats.base import ReadOptions
@@ -309,3 +310,23 @@ def test_changed_bytes(name: str, tmp_path: Path) -> None:
         path = put(tmp_path / name, bytes(data[: rng.integers(1, len(data) + 1)]))
         with contextlib.suppress(EmbedFreezeError):
             assert len(side_tokens(path, 3, OPTIONS)) == 3
+
+
+def test_a_column_of_row_numbers_in_another_order_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.eye(3, dtype=np.float32))
+    for end, cut in (("csv", ","), ("tsv", "\t")):
+        for ids, fits in (("012", True), ("120", False), ("789", True), ("1x2", True)):
+            lines = ["token,id", *(f"w{i},{n}" for i, n in enumerate(ids))]
+            side = put(tmp_path / f"w.{end}", "\n".join(lines).replace(",", cut).encode())
+            if fits:
+                assert list(ef.read(tmp_path / "v.npy", tokens=side).tokens) == ["w0", "w1", "w2"]
+                continue
+            with pytest.raises(FormatError, match="numbers them otherwise: sort the file by it"):
+                ef.read(tmp_path / "v.npy", tokens=side)
+
+
+def test_lines_without_end_are_counted_before_they_take_memory(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.eye(3, dtype=np.float32))
+    side = put(tmp_path / "w.txt.gz", gzip.compress(b"\n" * 1_000_000))
+    with pytest.raises(FormatError, match="received 1000000 lines for 3 rows"):
+        ef.read(tmp_path / "v.npy", tokens=side)

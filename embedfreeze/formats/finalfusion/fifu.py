@@ -97,8 +97,11 @@ def read(source: Source, options: ReadOptions) -> Reading:
             f'n-grams of {words.min_n} to {words.max_n} characters: oov="subword" makes vectors '
             f"of them"
         )
-        reading.subwords = Subwords(data, words, array)
-    reading.batches = _Rows(source, options, data, words, array, norms).batches(reading)
+    rows = _Rows(source, options, data, words, array, norms)
+    if words.buckets:
+        ngrams = Subwords(data, words, array)
+        reading.subwords = lambda tokens: rows.put_words(tokens, ngrams(tokens))
+    reading.batches = rows.batches(reading)
     return reading
 
 
@@ -132,14 +135,30 @@ class _Rows:
             release_pages(self.data.buffer, first, first + (high - low) * self.array.row_bytes)
             at = end
 
+    def put_words(self, tokens: Tokens, out: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The vectors of any tokens: those of the file's words, such as those behind a limit, are
+        their rows."""
+        step, at = max(1, BATCH_BYTES // (4 * out.shape[1])), self.words.start
+        for low, high in spans(0, self.words.count, step):
+            found, at = self.data.items(at, high - low, self.words.stop)
+            asked = tokens.find_spans(self.data.buffer, found)
+            known = np.flatnonzero(asked >= 0)
+            if len(known):
+                out[asked[known]] = self.values(low + known)
+        return out
+
+    def values(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """float32 [n, dim]: some rows, with their norms."""
+        values = self.array.take(rows)
+        if self.norms is not None:
+            values *= self.norms[rows, None]
+        return values
+
     def batch(
         self, reading: Reading, rows: npt.NDArray[np.int64], found: npt.NDArray[np.int64]
     ) -> Batch:
         matrix = reading.allocate(len(rows), reading.dim, reading.dtype)
-        values = self.array.take(rows)
-        if self.norms is not None:
-            values *= self.norms[rows, None]
-        matrix[:] = values
+        matrix[:] = self.values(rows)
         tokens = Tokens.from_spans(self.data.buffer, found, self.options.unicode_errors)
         last = self.array.start + (int(rows[-1]) + 1) * self.array.row_bytes
 

@@ -20,6 +20,7 @@ __all__ = ["Listing", "TokenList", "column_listing", "json_listing", "text_listi
 
 BLOCK_BYTES = 16 << 20
 BOM = b"\xef\xbb\xbf"
+ROW_NAMES = {b"id", b"index", b"row"}
 MAP_SIGN, LIST_SIGN = ord("{"), ord("[")
 _SPACE = rb"[ \t\r\n]*+"
 _STRING = rb'"([^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+)"'
@@ -176,7 +177,8 @@ def column_listing(
     if first is None:
         return Listing(TokenList().finish(unicode_errors))
     place, header = _place(first, column, path)
-    tokens = TokenList()
+    numbered = _numbered(first) if header else None
+    tokens, numbers = TokenList(), array("q")
     if not header:
         tokens.add(first[place])
     for number, cells in enumerate(rows, start=2):
@@ -186,10 +188,32 @@ def column_listing(
                 f"{len(cells)} in row {number} of the file: name another file with tokens= "
                 f"(--tokens)",
                 path=path,
+                line=number if form == "tsv" else None,  # a quoted token may hold line feeds
             )
         tokens.add(cells[place])
+        if numbered is not None and re.fullmatch(rb"[0-9]{1,18}", cells[numbered]):
+            numbers.append(int(cells[numbered]))
+    if numbered is not None:
+        _refuse_other_order(np.array(numbers, np.int64), len(tokens), first[numbered], path)
     named = not header and _is_usual(first[place])
     return Listing(tokens.finish(unicode_errors), named=named)
+
+
+def _numbered(names: list[bytes]) -> int | None:
+    """The column whose name says that it numbers the rows, if there is one."""
+    found = [i for i, name in enumerate(names) if name.strip().lower() in ROW_NAMES]
+    return found[0] if len(found) == 1 else None
+
+
+def _refuse_other_order(numbers: npt.NDArray[np.int64], rows: int, name: bytes, path: str) -> None:
+    """Numbers of all rows that are not in order say that the file's order is not the matrix's."""
+    places = np.arange(rows)
+    if len(numbers) == rows and (np.sort(numbers) == places).all() and (numbers != places).any():
+        raise FormatError(
+            f"tokens must stand in the order of the rows, received a column {name.decode()!r} that "
+            f"numbers them otherwise: sort the file by it, or leave it out",
+            path=path,
+        )
 
 
 def _records(data: Any, form: str, path: str) -> Iterator[list[bytes]]:

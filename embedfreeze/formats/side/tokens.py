@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from embedfreeze import _kernel
 from embedfreeze.errors import FileError, FormatError
 from embedfreeze.files import PathLike, Source, name_of, open_source, split_packed
 from embedfreeze.files.containers import CONTAINERS
@@ -32,6 +33,7 @@ BESIDE = tuple(
     for form in ("json", "txt", "tsv", "csv", "parquet")
 )
 TOKENIZER = re.compile(rb'"(model|added_tokens|normalizer|pre_tokenizer)"\s*:\s*[\[{n]')
+SPARE_LINES = 1 << 16  # so many too many are read, and then counted as tokens
 HEAD_BYTES = 4096  # of a tokenizer.json: the names of its parts begin there
 PARQUET_ROWS = 1 << 16
 SAMPLE_ROWS = 1000
@@ -158,6 +160,7 @@ def _listing(path: PathLike, rows: int, options: ReadOptions) -> Listing:
         if form in TABLES:
             return column_listing(data, form, column, name, errors)
         _refuse_packed(data, name)
+        _refuse_too_many_lines(data, rows, name)
         listing = text_listing(data, errors)
         _refuse_columns(listing.tokens, name)
         return listing
@@ -171,6 +174,17 @@ def _refuse_packed(data: Any, path: str) -> None:
         raise FormatError(
             f"tokens must be text with one in each line, received {kind}: write them as text, with "
             f'"\\n".join(tokens), or as JSON',
+            path=path,
+        )
+
+
+def _refuse_too_many_lines(data: Any, rows: int, path: str) -> None:
+    """What packed data may hold without end is counted before it takes memory."""
+    lines = _kernel.count_lines(data, 0, len(data))
+    if rows and lines > 2 * rows + SPARE_LINES:
+        raise FormatError(
+            f"each row needs a token, received {lines} lines for {rows} rows: name another file "
+            f"with tokens= (--tokens)",
             path=path,
         )
 

@@ -19,6 +19,7 @@ from embedfreeze import _kernel
 from embedfreeze.errors import FormatError
 from embedfreeze.files import HEAD_BYTES, Output, Source, name_of, open_source, release_pages
 from embedfreeze.formats.base import Batch, Format, Place, Reading, ReadOptions, Rows, Writer
+from embedfreeze.formats.side.lists import column_listing, text_listing
 from embedfreeze.formats.side.tokens import listed_tokens, tokens_beside
 from embedfreeze.formats.texts.delimited import sampled
 from embedfreeze.formats.texts.delimitedsample import BLANKS, TOKEN_NAMES
@@ -92,23 +93,15 @@ def _tokens(source: Source, options: ReadOptions) -> Tokens:
 
 
 def _labels(path: str, unicode_errors: UnicodeErrors) -> Tokens:
-    """The column of tokens in metadata."""
+    """The column of tokens in metadata; several columns have a header row."""
     with open_source(path) as metadata:
-        data = b"".join(bytes(block) for block in metadata.blocks())
-    lines = data.removeprefix(BOM).removesuffix(b"\n").split(b"\n")
-    rows = [line.removesuffix(b"\r").split(b"\t") for line in lines]
-    column = 0
-    if len(rows[0]) > 1:
-        names = [name.lower() for name in rows.pop(0)]
+        data, head = metadata.whole(), metadata.head.removeprefix(BOM)
+        names = head.partition(b"\n")[0].removesuffix(b"\r").lower().split(b"\t")
+        if len(names) == 1:
+            return text_listing(data, unicode_errors).tokens
         column = next((i for i, name in enumerate(names) if name in TOKEN_NAMES), 0)
-    short = next((i for i, row in enumerate(rows) if len(row) <= column), None)
-    if short is not None:
-        raise FormatError(
-            f"each line must have {column + 1} columns or more, received {len(rows[short])}",
-            path=path,
-            line=short + 1 + len(lines) - len(rows),
-        )
-    return Tokens.from_bytes([row[column] for row in rows], unicode_errors)
+        tokens = column_listing(data, "tsv", str(column), path, unicode_errors).tokens
+        return tokens.part(1, len(tokens))
 
 
 @dataclass(frozen=True)
