@@ -103,7 +103,9 @@ def test_as_the_library_reads(vocabulary: str, kind: str, norms: bool, tmp_path:
     assert bits(a.matrix[2]) == bits(e["king"])
     assert bits(a.matrix[4]) == bits(e["caf\u00e9"])
     if vocabulary == "simple":
-        assert open_reading(path, ReadOptions())[2].subwords is None
+        source, _, reading = open_reading(path, ReadOptions())
+        with source:
+            assert reading.subwords is None
     else:
         assert_subwords(path, library)
         others = ef.Vocabulary(WORDS[1:], padding=None, unknown=None)
@@ -231,7 +233,7 @@ def test_tokens_that_are_not_utf8(tmp_path: Path) -> None:
         ef.read(path)
     assert caught.value.row == 1
     assert_is(ef.read(path, unicode_errors="surrogateescape"), [b"ok", b"caf\xe9"], rows)
-    with pytest.raises(FormatError, match=r"tokens of UTF-8, received b'caf\\xe9' as row 1"):
+    with pytest.raises(FormatError, match=r"is not UTF-8, received b'caf\\xe9' as row 1"):
         ef.convert(path, tmp_path / "g.fifu", unicode_errors="surrogateescape")
     assert os.listdir(tmp_path) == ["f"]
     tokens = Tokens.from_bytes([b"caf\xe9", b"kingly"], "surrogateescape")

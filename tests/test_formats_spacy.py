@@ -149,7 +149,7 @@ def test_what_is_written(tmp_path: Path) -> None:
     entries = struct.pack(">BQBI", 0xCF, 11901859001352538922, 0xCE, 0)
     assert packed == b"\xdf\0\0\0\2" + entries + struct.pack(">BQBI", 0xCF, 391, 0xCE, 1)
     bad = ef.Embeddings(Tokens.from_bytes([b"\xff"], "surrogateescape"), table(1, 2))
-    with pytest.raises(FormatError, match=r"spaCy's strings are UTF-8, received b'\\xff' as row 0"):
+    with pytest.raises(FormatError, match=r"token that is not UTF-8, received b'\\xff' as row 0"):
         ef.write(bad, tmp_path / "g", format="spacy")
     assert not (tmp_path / "g").exists()
 

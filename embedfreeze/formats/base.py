@@ -12,13 +12,24 @@ import numpy.typing as npt
 
 from embedfreeze import storage
 from embedfreeze.embeddings import Alignment, Embeddings
+from embedfreeze.errors import FormatError
 from embedfreeze.files import SPOOL_LIMIT, Output, PathLike, Source, byte_count
 from embedfreeze.formats.findings import Finding, Place, values_not_finite
 from embedfreeze.threads import thread_count
 from embedfreeze.tokens import Slots, Tokens, TokensBuilder, UnicodeErrors, not_utf8
 from embedfreeze.vocabulary import Vocabulary
 
-__all__ = ["Batch", "Format", "Place", "ReadOptions", "Reading", "Rows", "Writer", "index_buffers"]
+__all__ = [
+    "Batch",
+    "Format",
+    "Place",
+    "ReadOptions",
+    "Reading",
+    "Rows",
+    "Writer",
+    "index_buffers",
+    "only_utf8",
+]
 
 OnBadRow = Literal["error", "skip"]
 OnDuplicate = Literal["first", "last", "error"]
@@ -267,6 +278,20 @@ class Rows:
 
 def _refuse_none(tokens: Tokens, first: int) -> None:
     """There is no token that the format cannot hold."""
+
+
+def only_utf8(holder: str) -> Callable[[Tokens, int], None]:
+    """What `Writer.refuse` is where tokens must be UTF-8; messages say what holds them."""
+
+    def refuse(tokens: Tokens, first: int) -> None:
+        row = tokens.first_not_utf8()
+        if row is not None:
+            raise FormatError(
+                f"{holder} cannot hold a token that is not UTF-8, received "
+                f"{tokens.bytes_at(row)!r} as row {first + row}: write a store (.safetensors)"
+            )
+
+    return refuse
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,7 @@ from embedfreeze.formats.arrays.npyheader import (
     header_bytes,
     refused_kind,
 )
-from embedfreeze.formats.base import Batch, Format, Reading, ReadOptions, Rows, Writer
+from embedfreeze.formats.base import Batch, Format, Reading, ReadOptions, Rows, Writer, only_utf8
 from embedfreeze.formats.side.tokens import side_tokens, tokens_beside
 from embedfreeze.tokens import Tokens
 
@@ -171,14 +171,4 @@ def _listing(rows: Rows, file: IO[bytes]) -> Rows:
     return replace(rows, batches=batches())
 
 
-def _refuse_not_utf8(tokens: Tokens, first: int) -> None:
-    """Refuse tokens that JSON cannot hold."""
-    row = tokens.first_not_utf8()
-    if row is not None:
-        raise FormatError(
-            f"JSON, which lists the tokens of an array, cannot hold one that is not UTF-8, "
-            f"received {tokens.bytes_at(row)!r} as row {first + row}: write a store (.safetensors)"
-        )
-
-
-NPY = Format("npy", sniff, read, Writer((".npy",), write, _refuse_not_utf8))
+NPY = Format("npy", sniff, read, Writer((".npy",), write, only_utf8("the JSON beside an array")))

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embedfreeze import storage
-from embedfreeze.errors import FormatError
 from embedfreeze.files import Output
 from embedfreeze.formats.arrow.tables import needed_pyarrow
-from embedfreeze.formats.base import Batch, Rows
-from embedfreeze.tokens import Tokens
+from embedfreeze.formats.base import Batch, Rows, only_utf8
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,14 +20,7 @@ __all__ = ["refuse", "write_arrow", "write_parquet"]
 GROUP_BYTES = 16 << 20
 
 
-def refuse(tokens: Tokens, first: int) -> None:
-    """`FormatError` for a token that is not UTF-8, as strings of Arrow are."""
-    row = tokens.first_not_utf8()
-    if row is not None:
-        raise FormatError(
-            f"Arrow and Parquet cannot hold a token that is not UTF-8, received "
-            f"{tokens.bytes_at(row)!r} as row {first + row}: write a store (.safetensors)"
-        )
+refuse = only_utf8("Arrow and Parquet files")
 
 
 def _schema(rows: Rows) -> pa.Schema:

@@ -18,7 +18,16 @@ import numpy.typing as npt
 from embedfreeze import storage
 from embedfreeze.errors import FormatError
 from embedfreeze.files import Output, Source, move_body, release_pages
-from embedfreeze.formats.base import Batch, Format, Place, Reading, ReadOptions, Rows, Writer
+from embedfreeze.formats.base import (
+    Batch,
+    Format,
+    Place,
+    Reading,
+    ReadOptions,
+    Rows,
+    Writer,
+    only_utf8,
+)
 from embedfreeze.formats.finalfusion.arrays import Array, array_of, norms_of
 from embedfreeze.formats.finalfusion.chunks import (
     ARRAY,
@@ -194,13 +203,6 @@ def write(rows: Rows, output: Output) -> None:
         file.write(part)
 
 
-def _refuse_not_utf8(tokens: Tokens, first: int) -> None:
-    row = tokens.first_not_utf8()
-    if row is not None:
-        raise FormatError(
-            f"finalfusion holds tokens of UTF-8, received {tokens.bytes_at(row)!r} as row "
-            f"{first + row}: write a store (.safetensors)"
-        )
-
-
-FINALFUSION = Format("finalfusion", sniff, read, Writer((".fifu",), write, _refuse_not_utf8))
+FINALFUSION = Format(
+    "finalfusion", sniff, read, Writer((".fifu",), write, only_utf8("finalfusion"))
+)

@@ -33,6 +33,7 @@ BESIDE = tuple(
     for form in ("json", "txt", "tsv", "csv", "parquet")
 )
 TOKENIZER = re.compile(rb'"(model|added_tokens|normalizer|pre_tokenizer)"\s*:\s*[\[{n]')
+ARRAY, PICKLE, PICKLE_END = re.compile(rb"\x93NUMPY[\1-\3]\0"), re.compile(rb"\x80[\2-\5]"), b"."
 SPARE_LINES = 1 << 16  # so many too many are read, and then counted as tokens
 HEAD_BYTES = 4096  # of a tokenizer.json: the names of its parts begin there
 PARQUET_ROWS = 1 << 16
@@ -168,9 +169,9 @@ def _listing(path: PathLike, rows: int, options: ReadOptions) -> Listing:
 
 def _refuse_packed(data: Any, path: str) -> None:
     """Whatever lines a NumPy array or a pickle may be cut into, they are no tokens."""
-    start = bytes(data[:6])
-    if start == b"\x93NUMPY" or start[:1] == b"\x80":
-        kind = "a NumPy array" if start[:1] != b"\x80" else "a pickle, which is not opened"
+    is_array = ARRAY.match(data) is not None
+    if is_array or (PICKLE.match(data) is not None and data[-1:] == PICKLE_END):
+        kind = "a NumPy array" if is_array else "a pickle, which is not opened"
         raise FormatError(
             f"tokens must be text with one in each line, received {kind}: write them as text, with "
             f'"\\n".join(tokens), or as JSON',

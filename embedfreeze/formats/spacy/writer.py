@@ -8,13 +8,11 @@ from dataclasses import replace
 from typing import IO
 
 from embedfreeze import storage
-from embedfreeze.errors import FormatError
 from embedfreeze.files import Output, move_body
 from embedfreeze.formats.arrays.npy import write_values
 from embedfreeze.formats.arrays.npyheader import HEADER_BYTES, header_bytes
-from embedfreeze.formats.base import Batch, Rows
+from embedfreeze.formats.base import Batch, Rows, only_utf8
 from embedfreeze.formats.spacy.keys import MAP_BYTES, keys_of, map_head, packed_map
-from embedfreeze.tokens import Tokens
 
 __all__ = ["CONFIG", "KEYS", "STRINGS", "VECTORS", "refuse", "write"]
 
@@ -51,11 +49,4 @@ def _keyed(rows: Rows, strings: IO[bytes], keys: IO[bytes]) -> Iterator[Batch]:
     strings.write(b"\n]\n")
 
 
-def refuse(tokens: Tokens, first: int) -> None:
-    """Refuse tokens that spaCy's strings, which are UTF-8, cannot hold."""
-    row = tokens.first_not_utf8()
-    if row is not None:
-        raise FormatError(
-            f"spaCy's strings are UTF-8, received {tokens.bytes_at(row)!r} as row {first + row}: "
-            f"write a store (.safetensors)"
-        )
+refuse = only_utf8("spaCy's strings")
