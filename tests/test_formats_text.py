@@ -525,3 +525,8 @@ def test_glove_text_that_would_be_read_otherwise(
     with pytest.raises(FormatError, match="cannot hold these tokens"):
         ef.write(ef.Embeddings(tokens, matrix), tmp_path / "out.txt")
     assert os.listdir(tmp_path) == []
+
+
+def test_blank_lines_at_the_end_take_no_time(tmp_path: Path) -> None:
+    path = put(tmp_path / "f", b"a 1 2\nb 3 4\n" + b"\n" * 1_000_000)  # one by one, hours
+    assert len(ef.read(path)) == len(ef.read(path, limit=500_000)) == 2

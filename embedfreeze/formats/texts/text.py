@@ -327,10 +327,9 @@ def _too_long(source: Source, line: int) -> FormatError:
 
 def _without_blank_end(window: Window, starts: Int64) -> Int64:
     """Blank lines at the very end of a file are no rows."""
-    n = len(starts)
-    while n and window.is_end(int(starts[n - 1])):
-        n -= 1
-    return starts[:n]
+    if not len(starts) or not window.is_end(window.stop):
+        return starts
+    return starts[: int(np.searchsorted(starts, window.content_end()))]
 
 
 def read_text(
