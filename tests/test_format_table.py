@@ -4,7 +4,10 @@ from pathlib import Path
 
 from samples import child, put
 
+from embedfreeze.files import open_source
 from embedfreeze.formats.table import BUILT_IN, FORMATS
+
+GOLDEN = Path(__file__).parent / "golden"
 
 PLUGIN = """
 import sys, warnings
@@ -24,6 +27,29 @@ with warnings.catch_warnings(record=True) as caught:
 def test_each_format_has_its_name() -> None:
     assert [found.name for found in FORMATS.values()][: len(BUILT_IN)] == list(BUILT_IN)
     assert len(FORMATS) == len(list(FORMATS))
+
+
+def test_no_start_rules_out_a_format_that_knows_the_content() -> None:
+    """What spares the imports must say no more than the formats themselves."""
+    known, wrong = set(), []
+    for path in sorted(path for path in GOLDEN.rglob("*") if path.is_file()):
+        with open_source(path) as source:
+            for name, start in BUILT_IN.items():
+                if FORMATS[name].sniff(source):
+                    known.add(name)
+                    wrong += [] if start.may_be(source) else [(name, path.name)]
+    assert not wrong
+    assert known >= {name for name, start in BUILT_IN.items() if start.begins}
+
+
+def test_text_is_read_without_the_modules_of_other_formats() -> None:
+    modules = child(
+        "import sys, embedfreeze as ef; ef.read('data/glove.6B.50d.sample.txt');"
+        "print(*[m for m in sys.modules if m.startswith('embedfreeze.formats.')])"
+    )
+    assert "embedfreeze.formats.texts.glove" in modules
+    binary = {f"embedfreeze.formats.{b.where.split(':')[0]}" for b in BUILT_IN.values() if b.begins}
+    assert not binary & {*modules.split()}
 
 
 def test_a_suffix_asks_for_one_format() -> None:

@@ -192,7 +192,7 @@ class Filler:
     def add(self, piece: Piece) -> None:
         """Take what is wanted of some rows."""
         keys = [lookup.find(piece.tokens) for lookup in self.lookups]
-        self.seen_special |= np.isin(self.special_keys, keys[0])
+        self.seen_special |= np.isin(self.special_keys, keys[0], kind="table")
         rows, owners = self._without_repeated(piece, np.flatnonzero(self._wanted(keys)))
         for lookup, found in zip(self.lookups, keys, strict=True):
             chosen = np.flatnonzero(found[rows] >= 0)

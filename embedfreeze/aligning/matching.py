@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -44,8 +45,11 @@ class Wishes:
 
     def any_of(self, keys: Int64) -> npt.NDArray[np.bool_]:
         """Which of some keys (or -1) an id wants."""
-        counts = np.diff(self.starts, append=self.starts[-1])  # the last is that of key -1
-        return counts[keys] > 0
+        return self._wanted[keys]
+
+    @cached_property
+    def _wanted(self) -> npt.NDArray[np.bool_]:
+        return np.diff(self.starts, append=self.starts[-1]) > 0  # the last is that of key -1
 
     def of_keys(self, keys: Int64) -> tuple[Int64, Int64]:
         """The wishes of some keys, and for each wish which of the keys it is."""

@@ -125,7 +125,7 @@ class Policies:
         found, unknown : numpy.ndarray
             int64, ids. The padding is in neither, or stays zeros.
         """
-        special = np.isin(unknown, vocabulary.special_ids)
+        special = np.isin(unknown, np.array(vocabulary.special_ids, np.int64), kind="table")
         name: str = self.oov if isinstance(self.oov, str) else "callable"
         groups: dict[str, list[int]] = {name: unknown[~special].tolist()}
         for i in unknown[special].tolist():

@@ -6,11 +6,14 @@ of the group ``embedfreeze.formats`` whose value is a `Format`.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from embedfreeze.files import Source
 from embedfreeze.formats.base import Format
 
 if TYPE_CHECKING:
@@ -19,30 +22,65 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "FormatTable"]
 
 ENTRY_POINTS = "embedfreeze.formats"
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """Where a format is, and what rules out that a file is of it without an import of its module.
+
+    Whether a file is of the format is for its `sniff` to say.
+
+    Attributes
+    ----------
+    where : str
+        ``module:ATTRIBUTE`` in this package.
+    begins : bytes
+        A pattern that the start of every file of the format matches,
+    named : str
+        but for those whose names match this one.
+    """
+
+    where: str
+    begins: bytes = b""
+    named: str = "(?!)"  # no name
+
+    def may_be(self, source: Source) -> bool:
+        """Can the source be of the format?"""
+        begins = re.match(self.begins, source.head, re.DOTALL)
+        named = begins or re.fullmatch(self.named, source.located or "", re.DOTALL)
+        return named is not None
+
+
+SAFETENSORS_START = rb".{8}\{"
+HDF5_START = rb"\x89HDF"
+NUMPY_START = rb"\x93NUMPY"
+CHECKPOINT_NAMES = r".+(\.pb|\.index|\.data-\d{5}-of-\d{5})"
 # Signatures before text, and text before word2vec binary, whose header line word2vec text has too.
 BUILT_IN = {
-    "store": "stores.store:STORE",
-    "model2vec": "tensors.model2vec:MODEL2VEC",
-    "safetensors": "tensors.safetensors:SAFETENSORS",
-    "hdf5": "hdf5.generic:HDF5",
-    "allennlp": "hdf5.allennlp:ALLENNLP",
-    "finalfusion": "finalfusion.fifu:FINALFUSION",
-    "magnitude": "magnitude.rows:MAGNITUDE",
-    "gensim": "gensimfiles:GENSIM",
-    "tensorflow": "tfcheckpoint:TENSORFLOW",
-    "spacy": "spacy.vectors:SPACY",
-    "npy": "arrays.npy:NPY",
-    "npz": "arrays.npz:NPZ",
-    "fasttext": "fasttext.words:FASTTEXT",
-    "parquet": "arrow.rows:PARQUET",
-    "arrow": "arrow.rows:ARROW",
-    "json": "jsons.rows:JSON",
-    "glove": "texts.glove:GLOVE",
-    "word2vec-text": "texts.word2vec_text:WORD2VEC_TEXT",
-    "projector": "texts.projector:PROJECTOR",
-    "csv": "texts.delimited:CSV",
-    "tsv": "texts.delimited:TSV",
-    "word2vec": "word2vec:WORD2VEC",
+    "store": BuiltIn("stores.store:STORE", SAFETENSORS_START),
+    "model2vec": BuiltIn("tensors.model2vec:MODEL2VEC", SAFETENSORS_START),
+    "safetensors": BuiltIn("tensors.safetensors:SAFETENSORS", SAFETENSORS_START),
+    "hdf5": BuiltIn("hdf5.generic:HDF5", HDF5_START),
+    "allennlp": BuiltIn("hdf5.allennlp:ALLENNLP", HDF5_START),
+    "finalfusion": BuiltIn("finalfusion.fifu:FINALFUSION", rb"FiFu"),
+    "magnitude": BuiltIn("magnitude.rows:MAGNITUDE", rb"SQLite"),
+    "gensim": BuiltIn("gensimfiles:GENSIM", rb"[\x80(}\]c]"),
+    "tensorflow": BuiltIn(
+        "tfcheckpoint:TENSORFLOW", rb"\0\0|model_checkpoint_path:", CHECKPOINT_NAMES
+    ),
+    "spacy": BuiltIn("spacy.vectors:SPACY", NUMPY_START),
+    "npy": BuiltIn("arrays.npy:NPY", NUMPY_START),
+    "npz": BuiltIn("arrays.npz:NPZ", rb"PK"),
+    "fasttext": BuiltIn("fasttext.words:FASTTEXT", rb"\xba\x16O/|..\0\0"),
+    "parquet": BuiltIn("arrow.rows:PARQUET", rb"PAR1"),
+    "arrow": BuiltIn("arrow.rows:ARROW", rb"ARROW1|FEA1|\xff\xff\xff\xff"),
+    "json": BuiltIn("jsons.rows:JSON", rb"(\xef\xbb\xbf)?\s*[\[{]"),
+    "glove": BuiltIn("texts.glove:GLOVE"),
+    "word2vec-text": BuiltIn("texts.word2vec_text:WORD2VEC_TEXT"),
+    "projector": BuiltIn("texts.projector:PROJECTOR"),
+    "csv": BuiltIn("texts.delimited:CSV"),
+    "tsv": BuiltIn("texts.delimited:TSV"),
+    "word2vec": BuiltIn("word2vec:WORD2VEC", rb"\s*\d"),
 }
 
 
@@ -55,7 +93,7 @@ class FormatTable(Mapping[str, Format]):
 
     def __getitem__(self, name: str) -> Format:
         if name not in self._loaded and name in BUILT_IN:
-            module, _, attribute = BUILT_IN[name].partition(":")
+            module, _, attribute = BUILT_IN[name].where.partition(":")
             found = import_module(f"embedfreeze.formats.{module}")
             self._loaded[name] = getattr(found, attribute)
         return self._loaded[name] if name in BUILT_IN else self.others[name]
@@ -69,6 +107,15 @@ class FormatTable(Mapping[str, Format]):
 
     def __contains__(self, name: object) -> bool:
         return name in BUILT_IN or name in self.others
+
+    def recognised(self, source: Source) -> Format | None:
+        """The first format whose files have such content."""
+        for name in self:
+            if name not in BUILT_IN or BUILT_IN[name].may_be(source):
+                found = self[name]
+                if found.sniff(source):
+                    return found
+        return None
 
     @property
     def others(self) -> dict[str, Format]:

@@ -57,9 +57,9 @@ def _named(name: str) -> Format:
 
 
 def _recognised(source: Source) -> Format:
-    for candidate in FORMATS.values():
-        if candidate.sniff(source):
-            return candidate
+    known = FORMATS.recognised(source)
+    if known is not None:
+        return known
     from embedfreeze.formats.inspecting.strangers import stranger
 
     found = stranger(source)

@@ -92,7 +92,8 @@ def format_of(path: Path) -> str | None:
     """What the content of a file says that it is."""
     try:
         with open_source(main_file(path)) as source:
-            return next((n for n, f in FORMATS.items() if f.sniff(source)), None)
+            known = FORMATS.recognised(source)
+            return None if known is None else known.name
     except EmbedFreezeError:
         return None
 

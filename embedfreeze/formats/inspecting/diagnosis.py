@@ -102,7 +102,8 @@ def _recognised(path: PathOrFile, format: str | None, member: str | None) -> dic
     """What can be said of a file that cannot be loaded."""
     with open_source(main_file(path, format), member) as source:
         source.needed_again()
-        found = format or next((n for n, f in FORMATS.items() if f.sniff(source)), None)
+        known = FORMATS.recognised(source) if format is None else FORMATS[format]
+        found = None if known is None else known.name
         named = name_remark(source.path, found, source.container)
         return {
             "format": found,

@@ -31,7 +31,7 @@ from embedfreeze.tokens import Tokens
 
 __all__ = ["Exact", "Window", "read_text", "windows"]
 
-SCAN_BYTES = 8 << 20  # of text that one thread scans at a time
+SCAN_BYTES = 32 << 20  # of text that one thread scans at a time
 BATCH_BYTES = 8 << 20  # of text in a batch
 STREAM_BYTES = 16 << 20  # of decompressed text in memory
 LONGEST_LINE = 1 << 26
