@@ -101,7 +101,7 @@ static inline uint64_t hash_mix(uint64_t h, uint64_t word)
 }
 
 /* The hash of version 1: 8 bytes a step, the last ones padded with zeros, the length first. */
-static inline uint64_t hash_token(const ef_byte *p, idx len)
+static inline __attribute__((always_inline)) uint64_t hash_token(const ef_byte *p, idx len)
 {
     uint64_t h = hash_mix(UINT64_C(0x243F6A8885A308D3), (uint64_t)len);
     const ef_byte *end = p + len;
@@ -120,6 +120,15 @@ static inline int index_leads_to_token(const token_index *index, int32_t row)
     return start >= 0 && stop >= start && stop <= index->blob_len;
 }
 
+/* The hash of the token of a row; that of no bytes where the offsets lead to none. */
+static inline uint64_t index_hash(const token_index *index, idx row)
+{
+    if (!index_leads_to_token(index, (int32_t)row))
+        return hash_token(index->blob, 0);
+    int64_t start = index->offsets[row];
+    return hash_token(index->blob + start, (idx)(index->offsets[row + 1] - start));
+}
+
 /* Row `row` spells the token? */
 static inline int index_is(const token_index *index, int32_t row, const ef_byte *token, idx len)
 {
@@ -131,10 +140,11 @@ static inline int index_is(const token_index *index, int32_t row, const ef_byte 
 }
 
 /* The slot of a token: where it is, or the free one where it would be; -1 if there is neither. */
-static inline idx index_probe(const token_index *index, const ef_byte *token, idx len)
+static inline idx index_probe(const token_index *index, uint64_t hash, const ef_byte *token,
+                              idx len)
 {
     idx mask = index->n_slots - 1;
-    idx slot = (idx)(hash_token(token, len) & (uint64_t)mask);
+    idx slot = (idx)(hash & (uint64_t)mask);
     for (idx probes = 0; probes <= mask; probes++, slot = (slot + 1) & mask)
         if (index->slots[slot] == -1 || index_is(index, index->slots[slot], token, len))
             return slot;
@@ -144,10 +154,11 @@ static inline idx index_probe(const token_index *index, const ef_byte *token, id
 /* The row of a token, or -1; DAMAGED if a slot on its way leads to no token, or none is free. */
 enum { DAMAGED = -2 };
 
-static inline int32_t index_row(const token_index *index, const ef_byte *token, idx len)
+static inline int32_t index_row(const token_index *index, uint64_t hash, const ef_byte *token,
+                                idx len)
 {
     idx mask = index->n_slots - 1;
-    idx slot = (idx)(hash_token(token, len) & (uint64_t)mask);
+    idx slot = (idx)(hash & (uint64_t)mask);
     for (idx probes = 0; probes <= mask; probes++, slot = (slot + 1) & mask) {
         int32_t row = index->slots[slot];
         if (row == -1 || index_is(index, row, token, len))
@@ -158,16 +169,43 @@ static inline int32_t index_row(const token_index *index, const ef_byte *token, 
     return index->n_slots ? DAMAGED : -1;
 }
 
-#define AHEAD 8 /* rows whose slots are on their way from memory */
+/* A slot, the offsets of its row and the token of that lie in three places of memory, each known
+ * when the one before it is there: tokens on their way to be looked up pass these stages. */
+#define STAGE 8 /* tokens between two stages */
+#define ON_THEIR_WAY (4 * STAGE)
 
-static inline void index_prefetch(const token_index *index, idx row)
+typedef struct {
+    const token_index *index;
+    uint64_t hashes[ON_THEIR_WAY]; /* of token i at i % ON_THEIR_WAY */
+} lookahead;
+
+static inline int32_t first_row(const lookahead *ahead, idx i)
 {
-    int64_t start = index->offsets[row], stop = index->offsets[row + 1];
-    if (start < 0 || start > stop || stop > index->blob_len || !index->n_slots)
-        return;
-    uint64_t hash = hash_token(index->blob + start, (idx)(stop - start));
-    __builtin_prefetch(index->slots + (hash & (uint64_t)(index->n_slots - 1)));
+    uint64_t mask = (uint64_t)(ahead->index->n_slots - 1);
+    return ahead->index->slots[ahead->hashes[i % ON_THEIR_WAY] & mask];
 }
+
+/* Token i enters with its hash; those before it move on. */
+static inline void look_ahead(lookahead *ahead, idx i, uint64_t hash)
+{
+    const token_index *index = ahead->index;
+    ahead->hashes[i % ON_THEIR_WAY] = hash;
+    if (!index->n_slots)
+        return;
+    __builtin_prefetch(index->slots + (hash & (uint64_t)(index->n_slots - 1)));
+    if (i >= STAGE) {
+        int32_t row = first_row(ahead, i - STAGE);
+        if (row >= 0 && row < index->n)
+            __builtin_prefetch(index->offsets + row);
+    }
+    if (i >= 2 * STAGE) {
+        int32_t row = first_row(ahead, i - 2 * STAGE);
+        if (index_leads_to_token(index, row))
+            __builtin_prefetch(index->blob + index->offsets[row]);
+    }
+}
+
+#define AHEAD (3 * STAGE) /* by which a token enters before it is looked up */
 
 static int check_rows(idx first, idx last, idx n)
 {
@@ -193,14 +231,19 @@ static PyObject *index_insert(PyObject *Py_UNUSED(module), PyObject *args)
     if (index_from(&index, &b[0], &b[1], &b[2]) && check_rows(first, last, index.n) &&
         check_items(&b[3], last - first, 4, "found")) {
         int32_t *found = b[3].buf;
+        lookahead ahead = {&index, {0}};
         Py_BEGIN_ALLOW_THREADS
-        for (idx row = first; row < last && !full; row++) {
-            int64_t start = index.offsets[row], stop = index.offsets[row + 1];
-            if (row + AHEAD < last)
-                index_prefetch(&index, row + AHEAD);
-            idx slot = -1;
-            if (start >= 0 && start <= stop && stop <= index.blob_len)
-                slot = index_probe(&index, index.blob + start, (idx)(stop - start));
+        for (idx entering = first; entering < last + AHEAD && !full; entering++) {
+            if (entering < last)
+                look_ahead(&ahead, entering - first, index_hash(&index, entering));
+            idx row = entering - AHEAD, slot = -1;
+            if (row < first)
+                continue;
+            if (index_leads_to_token(&index, (int32_t)row)) {
+                int64_t start = index.offsets[row];
+                slot = index_probe(&index, ahead.hashes[(row - first) % ON_THEIR_WAY],
+                                   index.blob + start, (idx)(index.offsets[row + 1] - start));
+            }
             if (slot < 0) {
                 full = 1;
                 break;
@@ -220,6 +263,12 @@ static PyObject *index_insert(PyObject *Py_UNUSED(module), PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* Does a span (start, length) lie in a buffer? */
+static inline int span_lies_in(const int64_t span[2], idx size)
+{
+    return span[0] >= 0 && span[1] >= 0 && span[0] <= size && span[1] <= size - span[0];
+}
+
 PyDoc_STRVAR(index_find_doc,
              "index_find(blob, offsets, slots, buffer, spans, rows)\n--\n\n"
              "rows[i] becomes the row of the token at buffer[spans[i, 0]:][:spans[i, 1]], or -1.\n"
@@ -237,12 +286,20 @@ static PyObject *index_find(PyObject *Py_UNUSED(module), PyObject *args)
         check_items(&b[5], count, 4, "rows")) {
         const int64_t(*spans)[2] = b[4].buf;
         int32_t *rows = b[5].buf;
+        const ef_byte *buffer = b[3].buf;
+        lookahead ahead = {&index, {0}};
         Py_BEGIN_ALLOW_THREADS
-        for (idx i = 0; i < count; i++) {
-            int64_t start = spans[i][0], len = spans[i][1];
+        for (idx entering = 0; entering < count + AHEAD; entering++) {
+            idx i = entering - AHEAD;
+            if (entering < count && span_lies_in(spans[entering], b[3].len))
+                look_ahead(&ahead, entering,
+                           hash_token(buffer + spans[entering][0], (idx)spans[entering][1]));
+            if (i < 0)
+                continue;
             rows[i] = -1;
-            if (sound && start >= 0 && len >= 0 && start <= b[3].len && len <= b[3].len - start)
-                rows[i] = index_row(&index, (const ef_byte *)b[3].buf + start, (idx)len);
+            if (sound && span_lies_in(spans[i], b[3].len))
+                rows[i] = index_row(&index, ahead.hashes[i % ON_THEIR_WAY], buffer + spans[i][0],
+                                    (idx)spans[i][1]);
             if (rows[i] == DAMAGED) {
                 rows[i] = -1;
                 sound = 0;
@@ -300,10 +357,11 @@ static PyObject *gather_spans(PyObject *Py_UNUSED(module), PyObject *args)
         Py_BEGIN_ALLOW_THREADS
         for (idx i = 0; i < count && ok; i++) {
             int64_t start = spans[i][0], len = spans[i][1];
-            ok = start >= 0 && len >= 0 && start <= b[0].len && len <= b[0].len - start &&
-                 len <= b[2].len - used;
+            ok = span_lies_in(spans[i], b[0].len) && len <= b[2].len - used;
             if (!ok)
                 break;
+            if (i + AHEAD < count && span_lies_in(spans[i + AHEAD], b[0].len))
+                __builtin_prefetch((const ef_byte *)b[0].buf + spans[i + AHEAD][0]);
             memcpy((ef_byte *)b[2].buf + used, (const ef_byte *)b[0].buf + start, (size_t)len);
             used += (idx)len;
         }
@@ -436,7 +494,7 @@ static PyObject *find_lines(PyObject *Py_UNUSED(module), PyObject *args)
             const ef_byte *cut = p;
             if (index.n_slots) {
                 cut = find_either(p, end, (ef_byte)delimiter, '\n');
-                if (index_row(&index, p, cut - p) >= 0)
+                if (index_row(&index, hash_token(p, cut - p), p, cut - p) >= 0)
                     starts[written++] = p - base;
             } else {
                 starts[written++] = p - base;
@@ -677,6 +735,8 @@ static PyObject *is_number(PyObject *Py_UNUSED(module), PyObject *args)
 
 /* ---- word2vec binary --------------------------------------------------------------------- */
 
+#define RECORDS_AHEAD 8 /* records of which the start is asked for early */
+
 /* The space that ends the token of the record at *p, after leading line feeds; NULL if none. */
 static inline const ef_byte *record_space(const ef_byte **p, const ef_byte *end)
 {
@@ -718,14 +778,16 @@ static PyObject *find_records(PyObject *Py_UNUSED(module), PyObject *args)
                 break;
             /* Tokens lie far apart, and each waits for memory: ask for later ones early, where
              * they would be if all were as long as those walked so far. */
-            const ef_byte *later = p + AHEAD * ((p - base - start) / (walked ? walked : 1));
+            const ef_byte *later = p + RECORDS_AHEAD * ((p - base - start) / (walked ? walked : 1));
             if (end - later > 128) {
                 __builtin_prefetch(later - 32);
                 __builtin_prefetch(later + 32);
             }
-            if (!index.n_slots || index_row(&index, token, space - token) >= 0) {
+            idx length = space - token;
+            if (!index.n_slots ||
+                index_row(&index, hash_token(token, length), token, length) >= 0) {
                 spans[written][0] = token - base;
-                spans[written++][1] = space - token;
+                spans[written++][1] = length;
             }
             walked++;
             p = space + 1 + row_bytes;
