@@ -31,7 +31,7 @@ from embedfreeze.formats.base import (
 from embedfreeze.formats.texts.glove import layout_of
 from embedfreeze.formats.texts.layout import other_separator
 from embedfreeze.formats.texts.word2vec_text import write_with_header
-from embedfreeze.threads import spans, thread_map
+from embedfreeze.threads import spans, thread_imap, thread_map
 from embedfreeze.tokens import Tokens
 
 __all__ = ["WORD2VEC"]
@@ -65,6 +65,16 @@ class _Walk:
     spans: Int64
     walked: int
     end: int  # in the buffer
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Records to copy, and where to."""
+
+    walk: _Walk
+    spans: Int64
+    matrix: npt.NDArray[Any]
+    position: int  # of the source, when they were found
 
 
 class _BinaryReader:
@@ -179,33 +189,33 @@ class _BinaryReader:
 
     def batches(self, reading: Reading, walks: Iterable[_Walk]) -> Iterator[Batch]:
         for walk in walks:
-            for low, high in spans(0, len(walk.spans), max(1, BATCH_BYTES // self.row_bytes)):
-                yield self.copy(reading, walk, walk.spans[low:high])
+            parts = self.parts(reading, walk)
+            yield from thread_imap(self.copy, parts, self.options.n_threads)
 
-    def copy(self, reading: Reading, walk: _Walk, found: Int64) -> Batch:
-        n = len(found)
-        matrix = reading.allocate(n, self.dim, reading.dtype)
-        values = matrix if matrix.dtype == np.float32 else np.empty((n, self.dim), np.float32)
-        pieces = spans(0, n, max(256, -(-n // self.options.n_threads)))
+    def parts(self, reading: Reading, walk: _Walk) -> Iterator[_Part]:
+        """Records of a walk in portions, each with the memory for its values."""
+        for low, high in spans(0, len(walk.spans), max(1, BATCH_BYTES // self.row_bytes)):
+            matrix = reading.allocate(high - low, self.dim, reading.dtype)
+            yield _Part(walk, walk.spans[low:high], matrix, self.source.position)
+
+    def copy(self, part: _Part) -> Batch:
+        walk, found, matrix = part.walk, part.spans, part.matrix
+        values = matrix
+        if matrix.dtype != np.float32:
+            values = np.empty((len(found), self.dim), np.float32)
         mapped = walk.buffer is self.source.buffer
-
-        def work(piece: tuple[int, int]) -> bool:
-            rows = found[slice(*piece)]
-            finite = _kernel.copy_rows(walk.buffer, rows, values[slice(*piece)])
-            if mapped:
-                release_pages(walk.buffer, int(rows[0, 0]), int(rows[-1, 0]))
-            return finite
-
-        finite = all(thread_map(work, pieces, self.options.n_threads))
+        finite: bool = _kernel.copy_rows(walk.buffer, found, values)
         if matrix.dtype != values.dtype:
             matrix[:] = values
         tokens = Tokens.from_spans(walk.buffer, found, self.options.unicode_errors)
+        if mapped:
+            release_pages(walk.buffer, int(found[0, 0]), int(found[-1, 0]))
         last = walk.offset + int(found[-1].sum()) + 1 + self.row_bytes
 
         def place(row: int) -> Place:
             return {"offset": walk.offset + int(found[row, 0])}
 
-        batch = Batch(tokens, matrix, last if mapped else self.source.position, place)
+        batch = Batch(tokens, matrix, last if mapped else part.position, place)
         return batch.checked(self.source.name, finite=finite and matrix is values)
 
 

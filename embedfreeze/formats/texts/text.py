@@ -267,9 +267,8 @@ class _TextReader:
             window.buffer, window.stop, self.delimiter, self.dim, starts, values, found, unusual
         )
         finite = matrix is values and bool(np.isfinite(values[unusual]).all())
-        consumed = int(starts[-1]) if window.mapped else part.position
-        if window.mapped and self.options.wanted is None:
-            release_pages(window.buffer, int(starts[0]), int(starts[-1]))
+        first, last = int(starts[0]), int(starts[-1])
+        consumed = last if window.mapped else part.position
         skipped = np.empty(0, np.int64)
         if bad:
             good, skipped = self.good_rows(window, starts, found)
@@ -278,13 +277,15 @@ class _TextReader:
         if matrix.dtype != values.dtype:
             matrix[: len(values)] = values
         tokens = Tokens.from_spans(window.buffer, found, self.options.unicode_errors)
+        if window.mapped and self.options.wanted is None:
+            release_pages(window.buffer, first, last)
 
         def place(row: int) -> Place:
             return {"line": window.line_number(int(starts[row]))}
 
-        first = {"line": window.line_number(int(skipped[0]))} if skipped.size else None
+        skipped_at = {"line": window.line_number(int(skipped[0]))} if skipped.size else None
         tokens, odd = self.cut_tokens(tokens, place)
-        batch = Batch(tokens, matrix[: len(values)], consumed, place, len(skipped), first, odd)
+        batch = Batch(tokens, matrix[: len(values)], consumed, place, len(skipped), skipped_at, odd)
         return batch.checked(self.source.name, finite=finite)
 
     def cut_tokens(
