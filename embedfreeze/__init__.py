@@ -1,44 +1,58 @@
 """Pretrained word embeddings in TensorFlow models, frozen by the kernel and proven to stay so."""
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from embedfreeze import errors
-from embedfreeze.align import AlignedEmbeddings, align, load
-from embedfreeze.convert import Conversion, convert
-from embedfreeze.coverage import Coverage
-from embedfreeze.embeddings import Embeddings
-from embedfreeze.formats import read, write
-from embedfreeze.splitters import Splitter
-from embedfreeze.tokens import Tokens
-from embedfreeze.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from embedfreeze.align import AlignedEmbeddings, align, load
+    from embedfreeze.convert import Conversion, convert
+    from embedfreeze.coverage import Coverage
+    from embedfreeze.embeddings import Embeddings
+    from embedfreeze.formats import read, write
     from embedfreeze.formats.inspecting.inspection import Inspection, inspect
     from embedfreeze.frozen import FrozenEmbedding
     from embedfreeze.hyperparameter import Hyperparameter
     from embedfreeze.model import build_model, load_model
     from embedfreeze.proof import FreezeProof
+    from embedfreeze.splitters import Splitter
     from embedfreeze.thawing import thaw
+    from embedfreeze.tokens import Tokens
     from embedfreeze.training import FreezeGuard, train_step, verify
     from embedfreeze.variable import FrozenVariable, frozen_scalar
+    from embedfreeze.vocabulary import Vocabulary
 
-# Names that need TensorFlow or are rarely used, and where they live; a module loads when its name
-# is first used.
+# The names and where they live: a module, and all that it needs, loads when one of its names is
+# first used.
 _LATE = {
+    "AlignedEmbeddings": "align",
+    "Conversion": "convert",
+    "Coverage": "coverage",
+    "Embeddings": "embeddings",
     "FreezeGuard": "training",
     "FreezeProof": "proof",
     "FrozenEmbedding": "frozen",
     "FrozenVariable": "variable",
     "Hyperparameter": "hyperparameter",
     "Inspection": "formats.inspecting.inspection",
+    "Splitter": "splitters",
+    "Tokens": "tokens",
+    "Vocabulary": "vocabulary",
+    "align": "align",
     "build_model": "model",
+    "convert": "convert",
     "frozen_scalar": "variable",
     "inspect": "formats.inspecting.inspection",
+    "load": "align",
     "load_model": "model",
+    "read": "formats",
     "thaw": "thawing",
     "train_step": "training",
     "verify": "training",
+    "write": "formats",
 }
 
 __all__ = [
@@ -85,3 +99,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """This module: a function keeps its name where the import system would put a module there.
+
+    `align` and `convert` live in modules that are called like them, and Python enters each
+    submodule into its package as it is loaded.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _LATE and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -200,6 +200,17 @@ class Embeddings:
         """Row of a token; `UnknownTokenError` (a `KeyError`) if there is none."""
         return self.tokens.index(token)
 
+    def rows(self, tokens: Sequence[str]) -> npt.NDArray[np.int32]:
+        """Row of each token, int32 [tokens]; -1 where there is none.
+
+        Examples
+        --------
+        >>> e = Embeddings(["king", "queen"], np.array([[1, 2], [3, 4]], dtype=np.float32))
+        >>> e.rows(["queen", "prince"]).tolist()
+        [1, -1]
+        """
+        return self.tokens.find(tokens)
+
     @overload
     def __getitem__(self, tokens: str) -> npt.NDArray[Any]: ...
     @overload
@@ -211,7 +222,7 @@ class Embeddings:
         """
         if isinstance(tokens, str):
             return self._values(self.matrix[self.index(tokens)])
-        rows = self.tokens.find(tokens)
+        rows = self.rows(tokens)
         if (rows < 0).any():
             missing = [token for token, row in zip(tokens, rows, strict=True) if row < 0]
             raise UnknownTokenError(

@@ -98,17 +98,18 @@ class Tokens(Sequence[str]):
         """Tokens of str, as UTF-8; lone surrogates stand for bytes that are not."""
         tokens = list(tokens)
         try:
-            encoded = list(map(str.encode, tokens))
+            blob = "".join(tokens).encode()  # at once: a third of the time of one by one
         except UnicodeEncodeError:
-            encoded = [_escaped(token) for token in tokens]
-        return cls.from_bytes(encoded, "surrogateescape")
+            return cls.from_bytes([_escaped(token) for token in tokens], "surrogateescape")
+        offsets = _offsets_of(tokens)
+        if len(blob) > offsets[-1]:  # a character may be several bytes
+            offsets = _first_bytes(blob)[offsets]
+        return cls(blob, offsets, unicode_errors="surrogateescape")
 
     @classmethod
     def from_bytes(cls, tokens: Sequence[bytes], unicode_errors: UnicodeErrors) -> Tokens:
         """Tokens spelled as bytes."""
-        offsets = np.zeros(len(tokens) + 1, dtype=np.int64)
-        np.cumsum(np.fromiter(map(len, tokens), np.int64, len(tokens)), out=offsets[1:])
-        return cls(b"".join(tokens), offsets, unicode_errors=unicode_errors)
+        return cls(b"".join(tokens), _offsets_of(tokens), unicode_errors=unicode_errors)
 
     @classmethod
     def from_spans(
@@ -259,6 +260,19 @@ class Tokens(Sequence[str]):
         """The first row whose bytes are not UTF-8, or None."""
         row: int = _kernel.first_not_utf8(self.blob, self.offsets)
         return None if row < 0 else row
+
+
+def _offsets_of(tokens: Sequence[str] | Sequence[bytes]) -> Offsets:
+    """Where tokens begin, one behind the other, and where the last ends."""
+    offsets = np.zeros(len(tokens) + 1, dtype=np.int64)
+    np.cumsum(np.fromiter(map(len, tokens), np.int64, len(tokens)), out=offsets[1:])
+    return offsets
+
+
+def _first_bytes(text: bytes) -> Offsets:
+    """The place of the first byte of each character of UTF-8, and of the end."""
+    first = (np.frombuffer(text, np.uint8) & 0b1100_0000) != 0b1000_0000
+    return np.append(np.flatnonzero(first), len(text))
 
 
 def _escaped(token: str) -> bytes:

@@ -211,7 +211,7 @@ def test_statuses(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
         def fail(*_: object, error: BaseException = error, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr("embedfreeze.cli.convert", fail)
+        monkeypatch.setattr("embedfreeze.commands.convert.convert", fail)
         assert run("convert", "x", "y") == status
         line = "interrupted" if status == 130 else "error: x"
         assert capsys.readouterr() == ("", f"embedfreeze: {line}\n")

@@ -48,6 +48,13 @@ def test_a_sequence_of_str(words: list[str], others: list[str]) -> None:
     assert tokens.first_not_utf8() is None
 
 
+@given(st.lists(st.text(st.sampled_from("aé日😀\udc80"), max_size=4)))
+def test_strings_are_encoded_one_by_one(words: list[str]) -> None:
+    assert all_bytes(Tokens.from_strings(words)) == [
+        word.encode("utf-8", "surrogateescape") for word in words
+    ]
+
+
 @given(st.lists(strings, max_size=9), st.slices(9))
 def test_slices(words: list[str], part: slice) -> None:
     assert Tokens.from_strings(words)[part] == words[part]

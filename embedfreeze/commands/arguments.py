@@ -1,0 +1,114 @@
+"""Options that several commands have, and how their values are read."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any, BinaryIO, cast
+
+from embedfreeze.errors import FileError
+from embedfreeze.files import SPOOL_LIMIT, byte_count
+from embedfreeze.formats import FORMATS
+from embedfreeze.storage import DTYPES
+
+__all__ = [
+    "add_reading",
+    "add_rows",
+    "count",
+    "format_name",
+    "input_of",
+    "positive",
+    "rows_of",
+    "standard",
+]
+
+
+def count(text: str) -> int:
+    """A number of things, in digits."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"a whole number is needed, received {text!r}")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """At least one thing."""
+    if not count(text):
+        raise argparse.ArgumentTypeError("at least 1 is needed, received 0")
+    return int(text)
+
+
+def bytes_of(text: str) -> int:
+    """A number of bytes, also as 8G."""
+    try:
+        return byte_count(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def input_of(name: str) -> str | BinaryIO:
+    """A path, or standard input for ``-``."""
+    return name if name != "-" else standard("stdin")
+
+
+def standard(name: str) -> BinaryIO:
+    """The bytes of "stdin" or "stdout"."""
+    stream = getattr(getattr(sys, name), "buffer", None)
+    if stream is None:
+        raise FileError("is closed: name a file", path=f"<{name}>")
+    return cast(BinaryIO, stream)
+
+
+def format_name(text: str) -> str:
+    """The name of a format."""
+    if text not in FORMATS:
+        raise argparse.ArgumentTypeError(
+            f"one of {', '.join(FORMATS)} is needed, received {text!r}"
+        )
+    return text
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Options of what is read, and as what."""
+    parser.add_argument(
+        "--from", dest="from_format", type=format_name, metavar="FORMAT", help="default: by content"
+    )
+    parser.add_argument(
+        "--member", help="member of an archive, dataset of an HDF5 file, or both: MEMBER:DATASET"
+    )
+    parser.add_argument(
+        "--tokens", help="what holds the tokens inside of the file, or a file that lists them"
+    )
+    parser.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="read a Python pickle, which can run any code: only if you trust who made it",
+    )
+    parser.add_argument(
+        "--spool-limit",
+        type=bytes_of,
+        default=SPOOL_LIMIT,
+        metavar="BYTES",
+        help=f"what may be unpacked into a temporary file, such as 8G; default: "
+        f"{SPOOL_LIMIT >> 30}G",
+    )
+
+
+def add_rows(parser: argparse.ArgumentParser) -> None:
+    """Options of `ReadOptions`; `rows_of` gathers them."""
+    parser.add_argument("--limit", type=count, help="at most this many rows from the start")
+    parser.add_argument("--dtype", choices=DTYPES, help="how the rows are stored")
+    parser.add_argument("--on-bad-row", choices=["error", "skip"], default="error")
+    parser.add_argument("--on-duplicate", choices=["first", "last", "error"], default="first")
+    parser.add_argument(
+        "--unicode-errors",
+        choices=["strict", "replace", "ignore", "surrogateescape", "backslashreplace"],
+        default="strict",
+    )
+    parser.add_argument("--threads", type=positive)
+    parser.add_argument("--force", action="store_true", help="replace DST if it exists")
+
+
+def rows_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of `ReadOptions`, by name."""
+    names = ("tokens", "limit", "dtype", "on_bad_row", "on_duplicate", "unicode_errors", "threads")
+    return {name: getattr(options, name) for name in (*names, "allow_pickle", "spool_limit")}

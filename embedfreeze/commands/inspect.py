@@ -1,0 +1,46 @@
+"""`embedfreeze inspect`: what an embedding file is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import BinaryIO
+
+from embedfreeze.commands.arguments import add_reading, standard
+from embedfreeze.files import spooled_input
+from embedfreeze.formats.inspecting.diagnosis import diagnose
+
+__all__ = ["add_options"]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument("path", metavar="PATH", help="a path or URL, or - for standard input")
+    add_reading(parser)
+    parser.add_argument("--json", action="store_true", help="for a program")
+    parser.add_argument(
+        "--no-scan", dest="scan", action="store_false", help="look at its head alone, not its rows"
+    )
+    parser.set_defaults(run=_inspect)
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    """The diagnosis is the output, also that of a file that is missing or damaged."""
+    if options.path != "-":
+        return _diagnose(options.path, options)
+    with spooled_input(standard("stdin"), options.spool_limit) as file:  # it is gone through again
+        return _diagnose(file, options)
+
+
+def _diagnose(path: str | BinaryIO, options: argparse.Namespace) -> int:
+    found = diagnose(
+        path,
+        format=options.from_format,
+        member=options.member,
+        tokens=options.tokens,
+        allow_pickle=options.allow_pickle,
+        scan=options.scan,
+        spool_limit=options.spool_limit,
+    )
+    print(json.dumps(found.to_dict()) if options.json else found)
+    return int(not found.loadable)
