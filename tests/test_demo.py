@@ -15,6 +15,7 @@ from embedfreeze.errors import FileError
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_demo_with_sentences_piped_in() -> None:
     said = subprocess.run(
         [Path(sys.executable).with_name("embedfreeze"), "demo", "--data", ROOT / "data"],

@@ -15,6 +15,7 @@ TESTS = Path(__file__).parent
 ROWS, DIM = 1 << 16, 128  # 32 MiB
 
 
+@pytest.mark.slow
 def test_mirrored_on_two_logical_cpus(tmp_path: Path) -> None:
     assert run_cases("mirrored_cases.py", tmp_path, "not slow") >= 9
 

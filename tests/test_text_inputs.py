@@ -105,6 +105,7 @@ def test_special_tokens_anywhere_in_texts() -> None:
 CODE_POINTS = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 
 
+@pytest.mark.slow
 def test_every_code_point_between_two_letters() -> None:
     splitter = Splitter()
     layer = TextToIds(vocabulary_of(["a b"]))
