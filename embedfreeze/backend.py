@@ -6,7 +6,15 @@ import os
 
 from embedfreeze.errors import EmbedFreezeError
 
-__all__ = ["Functional", "ResourceVariable", "colocate_with", "keras", "op_def_registry", "tf"]
+__all__ = [
+    "Functional",
+    "ResourceVariable",
+    "colocate_with",
+    "in_xla_context",
+    "keras",
+    "op_def_registry",
+    "tf",
+]
 
 
 def _refuse_other_keras() -> None:
@@ -39,6 +47,9 @@ try:
 
     # The public one, of `tf.compat.v1`, logs a warning.
     from tensorflow.python.framework.ops import colocate_with
+
+    # What TensorFlow itself asks when it traces a function; it says it nowhere else.
+    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext as in_xla_context
 
     # tf.Variable itself is abstract; this is the class of every variable outside a strategy.
     from tensorflow.python.ops.resource_variable_ops import ResourceVariable

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from embedfreeze.backend import keras
 from embedfreeze.checks import Check, CheckedFunction, StepCounter, checked_mode
 from embedfreeze.errors import FileError, FrozenError, VocabularyError
 from embedfreeze.frozen import FrozenEmbedding, frozen_variables
-from embedfreeze.pooling import Pooling, pooling_layer
+from embedfreeze.pooling import Pooling, SumMethod, pooling_layer
 from embedfreeze.refusals import own_errors
 from embedfreeze.search import Search, searching
 from embedfreeze.stored import record_tables, saving_to
@@ -156,6 +156,7 @@ def build_model(
     source: Any,
     *,
     pooling: Pooling | None = "mean",
+    pooled_lookup: bool = False,
     hidden_units: Sequence[int] = (64,),
     output_units: int = 1,
     activation: Any = "relu",
@@ -185,6 +186,9 @@ def build_model(
         number of tokens, ``"attention"`` a weighted mean whose weights are learned, ``"flatten"``
         puts the vectors of `max_length` tokens beside each other. None keeps one vector, and gives
         one output, a token.
+    pooled_lookup : bool
+        Pool by "mean", "sum" or "sqrtn" while the table is read, which takes less than half the
+        time and adds in another order; see `pooling` of `FrozenEmbedding`.
     hidden_units : sequence of int
         Sizes of the dense layers before the output.
     output_units : int
@@ -242,17 +246,22 @@ def build_model(
         )
     if pooling == "flatten" and max_length is None:
         raise ValueError("pooling='flatten' needs texts of a fixed length: give max_length=")
+    if pooled_lookup and pooling not in get_args(SumMethod):
+        raise ValueError(
+            f"pooled_lookup=True needs a pooling of {[*get_args(SumMethod)]}, received {pooling!r}"
+        )
     embedding = FrozenEmbedding(
         source,
         save=save,
         check_ids=check_ids,
+        pooling=pooling if pooled_lookup else None,  # type: ignore[arg-type]
         trainable_oov=trainable_oov,
         device=device,
         name="embedding",
     )
     entry, ids = _entry(inputs, embedding.vocabulary, max_length)
     x = embedding(ids)
-    if pooling is not None:
+    if pooling is not None and not pooled_lookup:
         x = pooling_layer(pooling)(x)
     x = _dense_layers(x, hidden_units, activation, dropout)
     outputs = keras.layers.Dense(output_units, activation=output_activation, name="output")(x)

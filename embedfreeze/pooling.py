@@ -8,10 +8,19 @@ from typing import Any, Literal, get_args
 
 from embedfreeze.backend import keras
 
-__all__ = ["AttentionPooling", "MaskedPooling", "Pooling", "pooling_layer"]
+__all__ = [
+    "AttentionPooling",
+    "MaskedPooling",
+    "Pooling",
+    "SumMethod",
+    "masked_sum",
+    "of_sum",
+    "pooling_layer",
+]
 
 ops = keras.ops
 
+SumMethod = Literal["mean", "sum", "sqrtn"]
 Method = Literal["mean", "max", "sum", "sqrtn", "flatten"]
 Pooling = Literal["mean", "max", "sum", "sqrtn", "flatten", "attention"]
 
@@ -20,10 +29,11 @@ Pooling = Literal["mean", "max", "sum", "sqrtn", "flatten", "attention"]
 
 def _selected(x: Any, kept: Any) -> Any:
     """Zeros for what is not kept; a product would not do, as zero times NaN is NaN."""
-    return ops.where(kept, x, ops.zeros_like(x))
+    return ops.where(kept, x, ops.zeros((), x.dtype))
 
 
-def _sum(x: Any, kept: Any) -> Any:
+def masked_sum(x: Any, kept: Any) -> Any:
+    """The sum over the tokens of each text, [batch, dim]."""
     return ops.sum(_selected(x, kept), axis=1)
 
 
@@ -32,12 +42,16 @@ def _count(x: Any, kept: Any) -> Any:
     return ops.maximum(ops.sum(ops.cast(kept, x.dtype), axis=1), 1)
 
 
-def _mean(x: Any, kept: Any) -> Any:
-    return _sum(x, kept) / _count(x, kept)
+def of_sum(method: SumMethod, total: Any, kept: Any) -> Any:
+    """What a method makes of the sums [batch, dim] of texts."""
+    if method == "sum":
+        return total
+    count = _count(total, kept)
+    return total / (count if method == "mean" else ops.sqrt(count))
 
 
-def _sqrtn(x: Any, kept: Any) -> Any:
-    return _sum(x, kept) / ops.sqrt(_count(x, kept))
+def _from_sum(method: SumMethod) -> Callable[[Any, Any], Any]:
+    return lambda x, kept: of_sum(method, masked_sum(x, kept), kept)
 
 
 def _max(x: Any, kept: Any) -> Any:
@@ -47,9 +61,8 @@ def _max(x: Any, kept: Any) -> Any:
 def _highest(x: Any, kept: Any) -> Any:
     """The maximum over the tokens of each text, [batch, 1, dim]; zeros where none is kept."""
     lowest = float("-inf")
-    highest = ops.max(
-        ops.where(kept, x, ops.full_like(x, lowest)), axis=1, keepdims=True, initial=lowest
-    )
+    selected = ops.where(kept, x, ops.full((), lowest, x.dtype))
+    highest = ops.max(selected, axis=1, keepdims=True, initial=lowest)
     return ops.where(ops.any(kept, axis=1, keepdims=True), highest, ops.zeros_like(highest))
 
 
@@ -58,7 +71,13 @@ def _flatten(x: Any, kept: Any) -> Any:
 
 
 _METHODS: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType(
-    {"mean": _mean, "max": _max, "sum": _sum, "sqrtn": _sqrtn, "flatten": _flatten}
+    {
+        "mean": _from_sum("mean"),
+        "max": _max,
+        "sum": masked_sum,
+        "sqrtn": _from_sum("sqrtn"),
+        "flatten": _flatten,
+    }
 )
 
 

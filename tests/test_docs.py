@@ -16,6 +16,7 @@ OUTPUTS = {
     "devices.md": 6,
     "partly-trainable.md": 6,
     "saving.md": 9,
+    "speed.md": 3,
     "storage.md": 6,
     "three-ideas.md": 18,
 }
