@@ -351,13 +351,100 @@ static inline char *ef_write_decimal(char *out, uint64_t digits, int scale)
     return ef_write_integer(out, digits, scale);
 }
 
+/* Eight digits as text, the first in the lowest byte: two halves, four pairs, then single digits. */
+static inline uint64_t ef_eight_digits(uint32_t value)
+{
+    uint64_t x = value / 10000 | (uint64_t)(value % 10000) << 32;
+    uint64_t high = x * 10486 >> 20 & UINT64_C(0x0000007F0000007F);
+    x = high + ((x - high * 100) << 16);
+    high = x * 103 >> 10 & UINT64_C(0x000F000F000F000F);
+    return high + ((x - high * 10) << 8) + UINT64_C(0x3030303030303030);
+}
+
+/* Nine digits times 10^(exponent - 8) in plain spelling, for exponents from -4 to 8. */
+static inline char *ef_write_nine(char *out, uint32_t digits, int exponent)
+{
+    char first = (char)('0' + digits / 100000000);
+    uint64_t rest = ef_eight_digits(digits % 100000000);
+    uint64_t used = rest ^ UINT64_C(0x3030303030303030);
+    int count = used ? 8 - (__builtin_clzll(used) >> 3) : 0; /* without zeros at the end */
+    if (exponent < 0) {
+        memcpy(out, "0.000", 5);
+        out -= exponent;
+        out[1] = first;
+        memcpy(out + 2, &rest, 8);
+        return out + 2 + count;
+    }
+    *out++ = first;
+    memcpy(out, &rest, 8);
+    out += exponent;
+    if (count <= exponent)
+        return out;
+    *out++ = '.';
+    rest >>= 8 * exponent;
+    memcpy(out, &rest, 8);
+    return out + count - exponent;
+}
+
+/* What ef_write_usual knows of a value: scaled to nine digits, it and the borders to the next
+ * floats are exact doubles, of 25 bits times 5^12 at most. */
+typedef struct {
+    double scaled, half; /* the borders lie `half` beside it */
+    uint32_t below;
+} ef_scaled_value;
+
+enum { EF_FAR, EF_NEAR, EF_UNSURE };
+
+/* The multiple of `unit` next to a value, and whether it reads back to it. */
+static inline int ef_nearest(const ef_scaled_value *value, uint32_t unit, uint32_t *digits)
+{
+    uint32_t half_up = unit > 1 ? unit / 2 : value->scaled - value->below >= 0.5;
+    *digits = (value->below + half_up) / unit * unit;
+    double off = __builtin_fabs(value->scaled - *digits);
+    if (off < value->half - 1e-6 && *digits < 1000000000)
+        return EF_NEAR;
+    /* Right at a border it matters how the division rounds that reads it. */
+    return off < value->half + 1e-6 ? EF_UNSURE : EF_FAR;
+}
+
+/* A value from 1e-4 to 2^29; NULL if it is any other, or a border lies at a decimal. */
+static inline char *ef_write_usual(char *out, float magnitude)
+{
+    uint32_t bits = ef_float_bits(magnitude), digits;
+    int e2 = (int)(bits >> 23) - 127;
+    if (e2 < -14 || e2 > 28)
+        return NULL;
+    int exponent = e2 * 1233 >> 12; /* floor(log10), or one less */
+    exponent += (double)magnitude * ef_pow10[8 - exponent] >= 1e9;
+    if (exponent < -4)
+        return NULL;
+    ef_scaled_value value = {(double)magnitude * ef_pow10[8 - exponent], 0, 0};
+    uint64_t half_bits = (uint64_t)(e2 - 24 + 1023) << 52;
+    memcpy(&value.half, &half_bits, 8);
+    value.half *= ef_pow10[8 - exponent];
+    int is_power = !(bits & UINT32_C(0x007FFFFF));
+    if (is_power) /* below it floats lie nearer to each other */
+        value.half /= 2;
+    value.below = (uint32_t)value.scaled;
+    int found = ef_nearest(&value, 1000, &digits);
+    if (found == EF_FAR && is_power)
+        return NULL;
+    if (found == EF_FAR)
+        found = ef_nearest(&value, 100, &digits);
+    if (found == EF_FAR)
+        found = ef_nearest(&value, 10, &digits);
+    if (found == EF_FAR)
+        found = ef_nearest(&value, 1, &digits);
+    return found == EF_NEAR ? ef_write_nine(out, digits, exponent) : NULL;
+}
+
 /* The text of a value; NULL where the caller must find it (very small or very large). */
 static inline char *ef_write_float(char *out, float value)
 {
     uint32_t bits = ef_float_bits(value);
     int scale = 0;
-    if (bits >> 31)
-        *out++ = '-';
+    *out = '-';
+    out += bits >> 31;
     bits &= UINT32_C(0x7FFFFFFF);
     memcpy(&value, &bits, 4);
     if (bits == 0) {
@@ -368,6 +455,9 @@ static inline char *ef_write_float(char *out, float value)
         memcpy(out, bits == EF_INFINITY ? "inf" : "nan", 3);
         return out + 3;
     }
+    char *after = ef_write_usual(out, value);
+    if (after)
+        return after;
     uint64_t digits = ef_shortest(value, &scale);
     return digits ? ef_write_decimal(out, digits, scale) : NULL;
 }

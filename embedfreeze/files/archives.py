@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 from embedfreeze.errors import FileError
-from embedfreeze.files.compressions import copy_whole
+from embedfreeze.files.compressions import bzip2_stream, copy_whole
 from embedfreeze.files.tararchive import TarReader
 
 if TYPE_CHECKING:
+    import zipfile
+
     from typing_extensions import Buffer
 
 __all__ = ["Chosen", "open_tar", "open_zip", "pack_zip"]
@@ -145,10 +148,25 @@ def open_zip(raw: Any, member: str | None) -> Chosen:
         raw.seek(0)
         return Chosen(None, member, raw)
     name, part = search.found(keras=True)
+    info = archive.getinfo(name)
+    if info.compress_type == zipfile.ZIP_BZIP2:
+        return Chosen(name, part, bzip2_stream(archive.open(_as_stored(info))))
     stream: Any = archive.open(name)
-    if archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         stream = _InPieces(stream)
     return Chosen(name, part, stream)
+
+
+def _as_stored(info: zipfile.ZipInfo) -> zipfile.ZipInfo:
+    """The member whose content is the packed bytes, without the checksum of what they hold.
+
+    `zipfile` unpacks at once all that some packed bytes hold, which in bzip2 may be a gigabyte in a
+    kilobyte; bzip2 has checksums of its own.
+    """
+    stored = copy.copy(info)
+    stored.compress_type, stored.file_size = 0, info.compress_size
+    del stored.CRC
+    return stored
 
 
 def pack_zip(file: IO[bytes], packed: IO[bytes], member: str) -> None:

@@ -96,11 +96,33 @@ class _Unpacked(io.RawIOBase):
                 return False
 
 
+class _Inflater:
+    """A decompressor of gzip data of the kind that bz2, lzma and zstd have."""
+
+    def __init__(self) -> None:
+        import zlib
+
+        self._unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # with the frame of gzip
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._unpack.unconsumed_tail
+
+    @property
+    def eof(self) -> bool:
+        return self._unpack.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._unpack.unused_data
+
+    def decompress(self, data: bytes, limit: int) -> bytes:
+        return self._unpack.decompress(self._unpack.unconsumed_tail + data, limit)
+
+
 def gzip_stream(file: Any) -> Any:
     """What gzip data unpacks to."""
-    import gzip
-
-    return gzip.GzipFile(fileobj=file, mode="rb")
+    return _Unpacked(file, _Inflater, padding=True)
 
 
 def bzip2_stream(file: Any) -> Any:

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import IO, Any, TypeVar
 
 from embedfreeze.errors import FileError, FormatError, reason
+from embedfreeze.files.ahead import AheadStream
 from embedfreeze.files.containers import damage, damaged, unpacked
 from embedfreeze.files.inputs import Input, PathOrFile, open_input
 from embedfreeze.files.libraries import WholeFile
 from embedfreeze.files.mapped import Guard
 from embedfreeze.files.spool import SPOOL_LIMIT, spooled
+from embedfreeze.threads import thread_count
 
 __all__ = ["HEAD_BYTES", "Source", "open_source"]
 
@@ -186,6 +188,13 @@ class Source:
         if kind is None or (issubclass(kind, Exception) and error is not self._cut):
             self.check_whole()
 
+    def _read_ahead(self) -> None:
+        """Unpack while what is unpacked is used, where the file never keeps us waiting."""
+        packed = self.container is not None and self.member is None
+        if packed and self.input.regular is not None and thread_count() > 1:
+            self._stream = AheadStream(self._stream)
+            self.resources.callback(self._stream.stop)
+
     def close(self) -> None:
         """Close the file; a mapping that is still in use is left to its users."""
         self.resources.close()
@@ -204,6 +213,7 @@ class Source:
         try:
             self._at_end(kind, error, trace)
         finally:
+            self.resources.close()  # what reads on would move the input behind our back
             if self._put_back or kind is not None:
                 self.input.rewind()
             self.close()
@@ -253,6 +263,7 @@ def _read_head(source: Source) -> None:
     head = bytearray(HEAD_BYTES)
     source.head = bytes(head[: source.readinto(memoryview(head))])
     source._unread = memoryview(source.head)
+    source._read_ahead()
 
 
 def _mapped(opened: Input, file: IO[bytes]) -> mmap.mmap:

@@ -13,10 +13,17 @@ from embedfreeze import storage
 from embedfreeze.errors import FormatError
 from embedfreeze.files import Source, release_pages
 from embedfreeze.formats.base import Batch, Place, Reading, ReadOptions
-from embedfreeze.threads import spans
+from embedfreeze.threads import spans, thread_imap
 from embedfreeze.tokens import Tokens
 
-__all__ = ["TokenMatrix", "mapped_batches", "row_step", "streamed_batches", "wanted_of"]
+__all__ = [
+    "TokenMatrix",
+    "mapped_batches",
+    "row_step",
+    "streamed_batches",
+    "tokens_of",
+    "wanted_of",
+]
 
 BATCH_BYTES = 16 << 20
 COLUMN_BYTES = 64 << 20  # of a file whose columns lie one behind the other, in memory at once
@@ -64,6 +71,12 @@ def wanted_of(tokens: Tokens, low: int, high: int, options: ReadOptions) -> Int6
     return chosen[options.wanted.find(tokens.part(low, high)) >= 0]
 
 
+def tokens_of(tokens: Tokens, rows: Int64) -> Tokens:
+    """The tokens of some rows, rising and at least one; what is one run is not copied."""
+    low, high = int(rows[0]), int(rows[-1]) + 1
+    return tokens.part(low, high) if len(rows) == high - low else tokens.take(rows)
+
+
 def mapped_batches(
     source: Source, options: ReadOptions, reading: Reading, table: TokenMatrix, buffer: Any
 ) -> Iterator[Batch]:
@@ -71,17 +84,27 @@ def mapped_batches(
     count, step = options.limited(len(table.tokens)), row_step(reading.dim)
     parts = [wanted_of(table.tokens, *part, options) for part in spans(0, count, step)]
     kept = np.concatenate([np.empty(0, np.int64), *parts])
-    for low, high in spans(0, len(kept), step):
-        chosen = kept[low:high]
-        matrix = reading.allocate(len(chosen), reading.dim, reading.dtype)
+
+    def filled(part: tuple[Int64, npt.NDArray[Any], int]) -> Batch:
+        chosen, matrix, position = part
         _gather(table, chosen, matrix, buffer)
         rows = table.rows_of(chosen)
 
-        def place(row: int, rows: Int64 = rows) -> Place:
+        def place(row: int) -> Place:
             return {"row": int(rows[row])}
 
-        position = source.size * high // len(kept)
-        yield Batch(table.tokens.take(chosen), matrix, position, place).checked(source.name)
+        tokens = tokens_of(table.tokens, chosen)
+        return Batch(tokens, matrix, position, place).checked(source.name)
+
+    allocated = (
+        (
+            kept[low:high],
+            reading.allocate(high - low, reading.dim, reading.dtype),
+            source.size * high // len(kept),
+        )
+        for low, high in spans(0, len(kept), step)
+    )
+    yield from thread_imap(filled, allocated, options.n_threads)
 
 
 def _gather(table: TokenMatrix, chosen: Int64, matrix: npt.NDArray[Any], buffer: Any) -> None:
@@ -145,6 +168,6 @@ def streamed_batches(
         def place(row: int, rows: Int64 = chosen) -> Place:
             return {"row": int(rows[row])}
 
-        yield Batch(tokens.take(chosen), matrix, source.position, place).checked(source.name)
+        yield Batch(tokens_of(tokens, chosen), matrix, source.position, place).checked(source.name)
     if count == len(tokens) and readinto(memoryview(bytearray(1))):
         reading.warn(source.name, "there are more bytes behind its rows, which were not read")

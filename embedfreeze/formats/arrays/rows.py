@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from embedfreeze.files import Source
-from embedfreeze.formats.arrays.batches import wanted_of
-from embedfreeze.formats.base import Batch, Place, Reading, ReadOptions
-from embedfreeze.threads import spans
+from embedfreeze.formats.arrays.batches import tokens_of, wanted_of
+from embedfreeze.formats.base import Batch, Reading, ReadOptions
+from embedfreeze.threads import spans, thread_imap
 from embedfreeze.tokens import Tokens
 
 __all__ = ["BATCH_BYTES", "row_batches"]
@@ -36,19 +36,24 @@ def row_batches(
     tokens : Tokens
         One for each row of the matrix.
     fill : callable
-        Puts some rows of the matrix, their numbers rising, into an array [n, dim].
+        Puts some rows of the matrix, their numbers rising, into an array [n, dim]; several threads
+        call it at once.
     """
     total = max(1, len(tokens))
-    for low, high in spans(0, reading.rows or 0, step):
-        rows = wanted_of(tokens, low, high, options)
-        if not len(rows):
-            continue
-        matrix = reading.allocate(len(rows), reading.dim, reading.dtype)
+
+    def allocated() -> Iterator[tuple[Int64, npt.NDArray[Any]]]:
+        for low, high in spans(0, reading.rows or 0, step):
+            rows = wanted_of(tokens, low, high, options)
+            if len(rows):
+                yield rows, reading.allocate(len(rows), reading.dim, reading.dtype)
+
+    def filled(part: tuple[Int64, npt.NDArray[Any]]) -> Batch:
+        rows, matrix = part
         fill(matrix, rows)
         position = source.size * (int(rows[-1]) + 1) // total
-        batch = Batch(tokens.take(rows), matrix, position, _place(rows))
-        yield batch.checked(source.name)
+        batch = Batch(
+            tokens_of(tokens, rows), matrix, position, lambda row: {"row": int(rows[row])}
+        )
+        return batch.checked(source.name)
 
-
-def _place(rows: Int64) -> Callable[[int], Place]:
-    return lambda row: {"row": int(rows[row])}
+    yield from thread_imap(filled, allocated(), options.n_threads)

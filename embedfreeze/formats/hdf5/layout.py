@@ -7,6 +7,7 @@ file does not fill.
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -40,7 +41,15 @@ def understood(source: Source, what: str) -> Iterator[None]:
     """What h5py raises over damaged data, as one error."""
     try:
         yield
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        zlib.error,
+    ) as error:
         if isinstance(error, EmbedFreezeError):
             raise
         raise FormatError(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from embedfreeze.files import Source
 from embedfreeze.formats.hdf5.layout import own, refuse_other_floats, understood
+from embedfreeze.formats.hdf5.values import put_rows
 
 __all__ = ["Block", "Matrix", "matrix_of"]
 
@@ -66,14 +67,9 @@ class Matrix:
         """Put some rows, their numbers rising, into an array."""
         low, high = int(rows[0]), int(rows[-1]) + 1
         for block in self.blocks:
-            dataset = block.dataset
-            whole = block.columns is None and len(rows) == high - low
-            with understood(source, f"rows {low} to {high} of {dataset.name}"):
-                if whole and dataset.dtype == matrix.dtype:
-                    dataset.read_direct(matrix, np.s_[low:high])
-                else:  # NumPy converts: HDF5 makes 0.5 of the float64 next below 1
-                    columns = slice(None) if block.columns is None else block.columns
-                    matrix[:, columns] = dataset[low:high][rows - low]
+            columns = slice(None) if block.columns is None else block.columns
+            with understood(source, f"rows {low} to {high} of {block.dataset.name}"):
+                put_rows(source, block.dataset, rows, matrix, columns)
 
 
 def matrix_of(source: Source, dataset: Any) -> Matrix:

@@ -62,14 +62,9 @@ class Window:
 
     def content_end(self) -> int:
         """Where the last line with content ends."""
-        stop = self.stop
-        while self.end is not None and stop > self.start:
-            low = max(self.start, stop - (1 << 16))
-            content = bytes(self.buffer[low:stop]).rstrip(b"\r\n")
-            if content:
-                return low + len(content)
-            stop = low
-        return stop
+        if self.end is None:
+            return self.stop
+        return _content_end(self.buffer, self.start, self.stop)
 
     def line_number(self, at: int) -> int:
         return self.first_line + int(_kernel.count_lines(self.buffer, self.counted_from, at))
@@ -103,9 +98,21 @@ def _streamed_windows(source: Source, layout: TextLayout) -> Iterator[Window]:
         kept, start = len(rest), 0
 
 
+def _content_end(buffer: Any, start: int, stop: int) -> int:
+    """Where the last line with content ends in buffer[start:stop]; start if none has any."""
+    size = 64
+    while stop > start:
+        low = max(start, stop - size)
+        content = bytes(buffer[low:stop]).rstrip(b"\r\n")
+        if content:
+            return low + len(content)
+        stop, size = low, min(2 * size, 1 << 16)
+    return start
+
+
 def _whole_lines(block: bytearray, stop: int) -> int:
     """End of the last whole line of a block; blank lines wait for what follows them."""
-    content = len(block[:stop].rstrip(b"\r\n"))
+    content = _content_end(block, 0, stop)
     following = block.find(b"\n", content, stop)
     if following < 0 or not content:
         return block.rfind(b"\n", 0, content) + 1

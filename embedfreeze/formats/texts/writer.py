@@ -13,26 +13,30 @@ from embedfreeze.errors import FormatError
 from embedfreeze.files import HEAD_BYTES
 from embedfreeze.formats.base import Rows
 from embedfreeze.formats.texts.layout import detect
-from embedfreeze.threads import spans
+from embedfreeze.threads import spans, thread_count, thread_imap
 from embedfreeze.tokens import Tokens
 
 __all__ = ["RowsWriter", "check_written", "formatted", "refuse_line_feeds", "write_rows"]
 
-PIECE_BYTES = 8 << 20
+PIECE_BYTES = 1 << 20
+LONGEST_VALUE = 17  # bytes, with its delimiter
 RowsWriter = Callable[[Rows, IO[bytes]], int]
 
 
 def formatted(tokens: Tokens, matrix: npt.NDArray[Any], delimiter: bytes) -> Iterator[memoryview]:
     """Rows as text: tokens, and the values [n, dim] of a matrix, each after a delimiter."""
-    values = storage.decode(matrix)
-    dim = values.shape[1]
-    step = max(1, PIECE_BYTES // (17 * dim))
-    for low, high in spans(0, len(tokens), step):
-        offsets = tokens.offsets[low : high + 1]
-        size = int(offsets[-1] - offsets[0]) + (high - low) * (17 * dim + 1)
-        text = bytearray(size)
-        used = _kernel.format_rows(tokens.blob, offsets, values[low:high], dim, delimiter[0], text)
-        yield memoryview(text)[:used]
+    dim = storage.decode(matrix[:0]).shape[1]
+    step = max(1, PIECE_BYTES // (LONGEST_VALUE * dim))
+
+    def piece(span: tuple[int, int]) -> memoryview:
+        low, high = span
+        values, offsets = storage.decode(matrix[low:high]), tokens.offsets[low : high + 1]
+        size = int(offsets[-1] - offsets[0]) + (high - low) * (LONGEST_VALUE * dim + 1)
+        text = np.empty(size, np.uint8)
+        used = _kernel.format_rows(tokens.blob, offsets, values, dim, delimiter[0], text)
+        return text[:used].data
+
+    return thread_imap(piece, spans(0, len(tokens), step), thread_count())
 
 
 def write_rows(rows: Rows, file: IO[bytes]) -> int:
