@@ -1,13 +1,17 @@
 """The input files of the benchmarks, generated once, the same on every machine.
 
-The text file has the shape of GloVe 6B 100d: 341,479 rows of 100 values with up to six significant
-digits, about 300 MB. Sizes can be scaled for a quick look.
+The text files have the shape of GloVe 6B 100d: rows of 100 values with up to six significant
+digits, 341,479 of them about 300 MB. Sizes can be scaled for a quick look.
 """
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 import embedfreeze as ef
@@ -39,38 +43,109 @@ def _rounded(values: np.ndarray) -> np.ndarray:
     return (np.round(values * scale) / scale).astype(np.float32)
 
 
-def glove(folder: Path, scale: float, times: int = 1) -> Path:
-    """GloVe text of about 300 MB times `times`."""
-    path = folder / f"glove-{scale:g}-{times}.txt"
-    rows = int(GLOVE_ROWS * scale) * times
-    if not path.exists():
-        ef.write(ef.Embeddings(tokens(rows), _rounded(matrix(rows, GLOVE_DIM))), path)
-    return path
+@dataclass(frozen=True)
+class Inputs:
+    """A folder of input files, at a scale; each is made when it is first asked for."""
 
+    folder: Path
+    scale: float = 1.0
 
-def binary(folder: Path, scale: float) -> Path:
-    """word2vec binary of 1.2 GB."""
-    path = folder / f"word2vec-{scale:g}.bin"
-    rows = int(BINARY_ROWS * scale)
-    if not path.exists():
-        ef.write(ef.Embeddings(tokens(rows), matrix(rows, LARGE_DIM)), path)
-    return path
+    def made(self, name: str, make: Callable[[Path], object]) -> Path:
+        """The file of a name; one that could not be completed is made again."""
+        path = self.folder / name
+        if not path.exists():
+            unfinished = self.folder / f"unfinished-{name}"
+            unfinished.unlink(missing_ok=True)
+            make(unfinished)
+            unfinished.rename(path)
+        return path
 
+    def rows(self, rows: int) -> int:
+        """So many rows, scaled."""
+        return max(1, int(rows * self.scale))
 
-def store(folder: Path, scale: float, megabytes: float | None = None) -> Path:
-    """A store of 3.6 GB, or of the size asked for."""
-    rows = int(STORE_ROWS * scale) if megabytes is None else int(megabytes * 1e6) // 1200
-    path = folder / f"store-{rows}.safetensors"
-    if not path.exists():
-        ef.write(ef.Embeddings(tokens(rows), matrix(rows, LARGE_DIM)), path)
-    return path
+    def target(self, name: str) -> Path:
+        """Where a contender writes."""
+        return self.folder / f"target-{name}"
 
+    def glove(self, times: int = 1) -> Path:
+        """GloVe text of about 300 MB times `times`."""
+        rows = self.rows(GLOVE_ROWS) * times
+        return self.text(rows, GLOVE_DIM)
 
-def vocabulary(of: Path) -> Path:
-    """A vocabulary file of 20,000 tokens drawn from a file."""
-    path = of.with_suffix(".vocabulary.txt")
-    if not path.exists():
-        known = ef.read(of).tokens
-        rows = np.random.default_rng(3).permutation(len(known))[:VOCABULARY]
-        path.write_text("".join(f"{known[int(row)]}\n" for row in rows), encoding="utf-8")
-    return path
+    def text(self, rows: int, dim: int) -> Path:
+        """GloVe text."""
+        embeddings = lambda: ef.Embeddings(tokens(rows), _rounded(matrix(rows, dim)))  # noqa: E731
+        return self.made(f"text-{rows}-{dim}.txt", lambda path: ef.write(embeddings(), path))
+
+    def binary(self, times: int = 1) -> Path:
+        """word2vec binary of 1.2 GB times `times`."""
+        rows = self.rows(BINARY_ROWS) * times
+        return self.dense("bin", rows, LARGE_DIM)
+
+    def store(self, megabytes: float | None = None) -> Path:
+        """A store of 3.6 GB, or of the size asked for."""
+        rows = STORE_ROWS if megabytes is None else int(megabytes * 1e6) // (4 * LARGE_DIM)
+        return self.dense("safetensors", self.rows(rows), LARGE_DIM)
+
+    def dense(self, suffix: str, rows: int, dim: int) -> Path:
+        """A file of normal vectors in one of our formats."""
+        return self.made(
+            f"{suffix}-{rows}-{dim}.{suffix}",
+            lambda path: ef.write(ef.Embeddings(tokens(rows), matrix(rows, dim)), path),
+        )
+
+    def hdf5(self, **options: object) -> Path:
+        """Half a gigabyte of HDF5 with tokens beside, as others write it."""
+        rows = self.rows(BINARY_ROWS // 2)
+        name = "-".join(["hdf5", str(rows), *(str(value) for value in options.values())])
+
+        def make(path: Path) -> None:
+            with h5py.File(path, "w") as file:
+                file.create_dataset("vectors", data=matrix(rows, LARGE_DIM), **options)
+                file.create_dataset("tokens", data=list(tokens(rows)), dtype=h5py.string_dtype())
+
+        return self.made(f"{name}.h5", make)
+
+    def npy(self) -> Path:
+        """A matrix as NumPy saves it, with its tokens in a text file beside it."""
+        rows = self.rows(BINARY_ROWS)
+
+        def make(path: Path) -> None:
+            with path.open("wb") as file:
+                np.save(file, matrix(rows, LARGE_DIM))
+            side = path.with_name(f"npy-{rows}.tokens.txt")
+            side.write_text("".join(f"{token}\n" for token in tokens(rows)), encoding="utf-8")
+
+        return self.made(f"npy-{rows}.npy", make)
+
+    def gzipped(self) -> Path:
+        """The text of 300 MB, packed by gzip."""
+        source = self.glove()
+        return self.made(f"{source.name}.gz", lambda path: ef.convert(source, path))
+
+    def zstandard(self) -> Path:
+        """The text of 300 MB, packed by zstd."""
+        source = self.glove()
+        return self.made(f"{source.name}.zst", lambda path: ef.convert(source, path))
+
+    def vocabulary(self, of: Path, words: int = VOCABULARY) -> Path:
+        """A vocabulary file of tokens drawn from a file."""
+
+        def make(path: Path) -> None:
+            known = ef.read(of).tokens
+            rows = np.random.default_rng(3).permutation(len(known))[:words]
+            lines = "".join(f"{known[int(row)]}\n" for row in rows)
+            path.write_text(lines, encoding="utf-8")
+
+        return self.made(f"{of.name}.{words}.words", make)
+
+    def bare_parser(self) -> Path:
+        """The bare parser as a program."""
+        source = Path(__file__).parent / "bare.c"
+        compiler = ["cc", "-O3", "-march=native", "-pthread", "-shared", "-fPIC", str(source)]
+
+        def make(path: Path) -> None:
+            subprocess.run([*compiler, "-o", str(path)], check=True)
+
+        return self.made("bare.so", make)
