@@ -438,8 +438,10 @@ static inline char *ef_write_usual(char *out, float magnitude)
     return found == EF_NEAR ? ef_write_nine(out, digits, exponent) : NULL;
 }
 
+#define EF_SPILL 8 /* bytes that ef_write_float may write behind a text, if it is allowed to */
+
 /* The text of a value; NULL where the caller must find it (very small or very large). */
-static inline char *ef_write_float(char *out, float value)
+static inline char *ef_write_float(char *out, float value, int spills)
 {
     uint32_t bits = ef_float_bits(value);
     int scale = 0;
@@ -455,7 +457,7 @@ static inline char *ef_write_float(char *out, float value)
         memcpy(out, bits == EF_INFINITY ? "inf" : "nan", 3);
         return out + 3;
     }
-    char *after = ef_write_usual(out, value);
+    char *after = spills ? ef_write_usual(out, value) : NULL;
     if (after)
         return after;
     uint64_t digits = ef_shortest(value, &scale);

@@ -968,13 +968,14 @@ static idx text_bound(const int64_t *offsets, idx rows, idx dim)
     return (rows ? (idx)(offsets[rows] - offsets[0]) : 0) + rows * (dim * (EF_MAX_TEXT + 1) + 1);
 }
 
-/* The values of a row, each after a delimiter, and a line feed; NULL with a Python error set. */
-static char *write_values(char *out, const float *values, idx dim, char delimiter,
+/* The values of a row, each after a delimiter, and a line feed; NULL with a Python error set. What
+ * is written behind the first `spilling` of them must be covered by others. */
+static char *write_values(char *out, const float *values, idx dim, idx spilling, char delimiter,
                           PyThreadState **thread)
 {
     for (idx i = 0; i < dim; i++) {
         *out++ = delimiter;
-        char *after = ef_write_float(out, values[i]);
+        char *after = ef_write_float(out, values[i], i < spilling);
         if (!after) {
             PyEval_RestoreThread(*thread);
             after = write_unusual(out, values[i]);
@@ -1007,7 +1008,9 @@ static PyObject *format_rows(PyObject *Py_UNUSED(module), PyObject *args)
         for (idx i = 0; i < rows && out; i++) {
             size_t len = (size_t)(offsets[i + 1] - offsets[i]);
             memcpy(out, (const char *)b[0].buf + offsets[i], len);
-            out = write_values(out + len, values + i * dim, dim, (char)delimiter, &thread);
+            idx before_last = rows * dim - EF_SPILL / 2; /* each of the last has two bytes or more */
+            out = write_values(out + len, values + i * dim, dim, before_last - i * dim,
+                               (char)delimiter, &thread);
         }
         PyEval_RestoreThread(thread);
         ok = out != NULL;

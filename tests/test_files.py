@@ -511,6 +511,7 @@ os.chdir(sys.argv[1])
 # What these import may be out of reach below.
 main(["convert", "f.txt", "open/first.safetensors"])
 main(["convert", "f.txt", "open/none.bin", "--vocabulary", "f.txt"])
+main(["inspect", "f.txt"])
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)

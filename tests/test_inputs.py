@@ -468,7 +468,7 @@ def test_a_file_that_is_cut_between_batches(
 ) -> None:
     path = put(tmp_path / f"f{suffix}", big[suffix])
     size = int(len(big[suffix]) * part)
-    opened = open(path, "rb") if as_object else path  # noqa: SIM115
+    opened: Any = open(path, "rb") if as_object else path  # noqa: SIM115
     source, _, reading = formats.open_reading(opened, ReadOptions(wanted=wanted, threads=2))
     rows = 0
 
@@ -482,6 +482,8 @@ def test_a_file_that_is_cut_between_batches(
     words = f"{path}: the file shrank from {len(big[suffix])} to {size} bytes while it was read: "
     with pytest.raises(FormatError, match=words):
         rest()
+    if as_object:
+        opened.close()
     assert 0 < rows < ROWS
 
 

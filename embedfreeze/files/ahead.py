@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["AheadStream"]
 
 _BLOCK_BYTES = 1 << 20
-_BLOCKS_AHEAD = 16  # as much as a reader takes before it begins to work
+_BLOCKS_AHEAD = 4
 
 
 class AheadStream(io.RawIOBase):
