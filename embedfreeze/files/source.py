@@ -146,6 +146,16 @@ class Source:
             self.buffer = mmap.mmap(spool.fileno(), 0, access=mmap.ACCESS_READ)
         return self.buffer
 
+    def copy_into(self, offset: int, target: memoryview) -> None:
+        """Fill memory with bytes of `whole`: the kernel copies pages faster than it maps them."""
+        mapping, filled = self.whole(), 0
+        file = self.input.regular if self._spool is None else self._spool
+        with contextlib.suppress(OSError):
+            while file and (got := os.preadv(file.fileno(), [target[filled:]], offset + filled)):
+                filled += got
+        # What cannot be read cannot be mapped either, and is noticed there.
+        target[filled:] = memoryview(mapping)[offset + filled : offset + len(target)]
+
     def guard(self, mapping: Any) -> None:
         """Until the source is closed, a file that is cut does not end who reads this mapping."""
         guard = Guard(mapping)

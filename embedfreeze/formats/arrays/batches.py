@@ -87,7 +87,8 @@ def mapped_batches(
 
     def filled(part: tuple[Int64, npt.NDArray[Any], int]) -> Batch:
         chosen, matrix, position = part
-        _gather(table, chosen, matrix, buffer)
+        if not (buffer is source.buffer and _copied(source, table, chosen, matrix)):
+            _gather(table, chosen, matrix, buffer)
         rows = table.rows_of(chosen)
 
         def place(row: int) -> Place:
@@ -105,6 +106,17 @@ def mapped_batches(
         for low, high in spans(0, len(kept), step)
     )
     yield from thread_imap(filled, allocated, options.n_threads)
+
+
+def _copied(source: Source, table: TokenMatrix, chosen: Int64, matrix: npt.NDArray[Any]) -> bool:
+    """Put rows that lie in the file as they are wanted into a matrix; False for others."""
+    values, rows = table.values, table.rows_of(chosen)
+    same = values.dtype == matrix.dtype and table.factors is None
+    if not (same and values.flags.c_contiguous and (np.diff(rows) == 1).all()):
+        return False
+    start = table.start + int(rows[0]) * values.shape[1] * values.itemsize
+    source.copy_into(start, matrix.data.cast("B"))
+    return True
 
 
 def _gather(table: TokenMatrix, chosen: Int64, matrix: npt.NDArray[Any], buffer: Any) -> None:

@@ -32,6 +32,10 @@ def put_rows(source: Source, dataset: Any, rows: Int64, matrix: Values, columns:
     if plain and dataset.chunks is None and (offset := dataset.id.get_offset()) is not None:
         mapping, dim = source.whole(), dataset.shape[1]
         start = offset + low * dim * dataset.dtype.itemsize
+        all_of_them = isinstance(picked, slice) and isinstance(columns, slice)
+        if all_of_them and dataset.dtype == matrix.dtype and matrix.flags.c_contiguous:
+            source.copy_into(start, matrix.data.cast("B"))
+            return
         values = np.frombuffer(mapping, dataset.dtype, (high - low) * dim, start)
         matrix[:, columns] = values.reshape(-1, dim)[picked]
         release_pages(mapping, start, start + values.nbytes)
