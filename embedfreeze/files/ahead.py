@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["AheadStream"]
 
 _BLOCK_BYTES = 1 << 20
-_BLOCKS_AHEAD = 4
+_BLOCKS_AHEAD = 6
 
 
 class AheadStream(io.RawIOBase):
