@@ -16,7 +16,7 @@ from embedfreeze.tokens import Tokens
 
 __all__ = ["BATCH_BYTES", "row_batches"]
 
-BATCH_BYTES = 16 << 20  # as float32
+BATCH_BYTES = 8 << 20  # as float32; several are on their way at a time
 Int64 = npt.NDArray[np.int64]
 Fill = Callable[[npt.NDArray[Any], Int64], None]
 

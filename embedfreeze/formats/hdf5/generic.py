@@ -17,8 +17,7 @@ import numpy as np
 from embedfreeze import storage
 from embedfreeze.errors import FileError, FormatError
 from embedfreeze.files import Output, PatientFile, Source
-from embedfreeze.formats.arrays.batches import BATCH_BYTES
-from embedfreeze.formats.arrays.rows import row_batches
+from embedfreeze.formats.arrays.rows import BATCH_BYTES, row_batches
 from embedfreeze.formats.base import Batch, Format, Reading, ReadOptions, Rows, Writer
 from embedfreeze.formats.hdf5.chosen import Chosen, choose
 from embedfreeze.formats.hdf5.file import HeapCheckedFile
