@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AheadStream"]
 
-_BLOCK_BYTES = 1 << 20
-_BLOCKS_AHEAD = 6
+_BLOCK_BYTES = 1 << 19
+_BLOCKS_AHEAD = 4  # more made nothing faster, and loading a vocabulary takes little memory
 
 
 class AheadStream(io.RawIOBase):
