@@ -55,9 +55,9 @@ class Case:
     references: Sequence[str] = field(default=())  # no peers: what bounds the work
 
 
-def fastest_peer(case_runs: Runs, references: Sequence[str] = (), key: str = "seconds") -> float:
-    """The best figure of a peer."""
-    peers = (run[key] for name, run in case_runs.items() if name not in (OURS, *references))
+def fastest_peer(case_runs: Runs, references: Sequence[str] = ()) -> float:
+    """The least seconds of a peer."""
+    peers = (run["seconds"] for name, run in case_runs.items() if name not in (OURS, *references))
     return float(min(peers))
 
 
@@ -71,6 +71,11 @@ def times_faster(peer: str | None = None, *, without: Sequence[str] = ()) -> Cal
         return float(slow / runs[OURS]["seconds"])
 
     return measure
+
+
+def times_as_long(reference: str) -> Callable[[Runs], float]:
+    """How many times as long we take as a reference."""
+    return lambda runs: float(runs[OURS]["seconds"] / runs[reference]["seconds"])
 
 
 def share_of_speed(reference: str) -> Callable[[Runs], float]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.cases.text import arrow_options, columns, gensim, ours
 from benchmarks.measuring import Result, digest, measured, read_words
-from benchmarks.suite import OURS, Bar, Case, Runs
+from benchmarks.suite import Bar, Case, times_as_long
 
 PIECE = 1 << 20
 
@@ -132,11 +132,6 @@ def pyarrow(path: str, plain: str) -> Result:
         for column in range(matrix.shape[1]):
             matrix[:, column] = table.column(column + 1).to_numpy()
     return digest(result, matrix, words)
-
-
-def times_as_long(reference: str) -> Callable[[Runs], float]:
-    """How many times as long we take as a reference."""
-    return lambda runs: float(runs[OURS]["seconds"] / runs[reference]["seconds"])
 
 
 def at_most(reference: str) -> Bar:

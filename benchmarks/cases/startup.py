@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.measuring import Result, measured
-from benchmarks.suite import OURS, ROOT, Bar, Case, Runs, times_faster
+from benchmarks.suite import OURS, ROOT, Bar, Case, times_as_long, times_faster
 
 TIMES = 5  # processes of a run, of which the median counts
 SAMPLE = ROOT / "data" / "glove.6B.50d.sample.txt"
@@ -87,11 +87,6 @@ def command(*arguments: str) -> Callable[..., Result]:
     return lambda path: process("-c", COMMAND_LINE, *(a.format(path=path) for a in arguments))
 
 
-def of_the_time(reference: str) -> Callable[[Runs], float]:
-    """Our time as a multiple of a reference's."""
-    return lambda runs: float(runs[OURS]["seconds"] / runs[reference]["seconds"])
-
-
 def sample(*_: object) -> list[Path]:
     """A small real file."""
     return [SAMPLE]
@@ -106,7 +101,7 @@ CASES = [
         sample,
         {OURS: code("import embedfreeze"), **IMPORTS},
         (
-            Bar("of the time of NumPy's import", 1.5, of_the_time("NumPy"), at_least=False),
+            Bar("of the time of NumPy's import", 1.5, times_as_long("NumPy"), at_least=False),
             LIKE_GENSIM,
         ),
         references=("NumPy",),
