@@ -27,8 +27,10 @@ def run(where: str, numbers: list[int]) -> None:
         root = Path(name)
         root.chmod(0o777)
         if where == "child":
-            limit_memory(root)
+            warm_up(root)
+            limit_memory()
         if where == "nobody":
+            warm_up(root)
             become_nobody()
         for number in numbers:
             (root / str(number)).mkdir()
@@ -37,13 +39,18 @@ def run(where: str, numbers: list[int]) -> None:
         os.seteuid(os.getuid())
 
 
-def limit_memory(root: Path) -> None:
-    """What a file only claims cannot be allocated."""
-    import h5py  # noqa: F401 (its libraries are not what is limited)
-
+def warm_up(root: Path) -> None:
+    """The libraries are not what is limited, and the package may lie where only root may read."""
     (root / "warm.txt").write_bytes(b"a 1 2\nb 3 4\n")
-    ef.convert(root / "warm.txt", root / "warm.h5")
-    ef.load(root / "warm.h5", ef.Vocabulary(["a"]))
+    for name in ("warm.h5", "warm.bin"):
+        ef.convert(root / "warm.txt", root / name)
+        ef.inspect(root / name)
+        ef.read(root / name)
+        ef.load(root / name, ef.Vocabulary(["a"]))
+
+
+def limit_memory() -> None:
+    """What a file only claims cannot be allocated."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     limit = int(status.split("VmSize:")[1].split()[0]) * 1024 + MORE_MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
