@@ -375,6 +375,109 @@ static PyObject *gather_spans(PyObject *Py_UNUSED(module), PyObject *args)
     Py_RETURN_NONE;
 }
 
+enum { HEAP_HEADER = 16, REFERENCE = 16, HEAPS = 8, HEAP_INDICES = 1 << 16, HEAP_UNIT = 8 };
+
+/* Where the objects of a heap of HDF5 strings are: by their indices, in units behind its start. */
+struct heap {
+    uint64_t start, size;
+    uint32_t top, *units;
+};
+
+static inline uint64_t little(const ef_byte *p, int bytes)
+{
+    uint64_t value = 0;
+    memcpy(&value, p, (size_t)bytes); /* the hosts that we build for are little-endian */
+    return value;
+}
+
+/* The bytes of an object whose header is at `at` in a heap, or -1 where it leaves the heap. */
+static inline int64_t object_bytes(const ef_byte *file, const struct heap *heap, uint64_t at)
+{
+    uint64_t size = little(file + heap->start + at + 8, 8);
+    return size <= heap->size - at - HEAP_HEADER ? (int64_t)size : -1;
+}
+
+/* Look at all objects of the heap at `start`; those behind a damaged one are not found. */
+static int open_heap(const Py_buffer *file, struct heap *heap, uint64_t start, int64_t *looks)
+{
+    const ef_byte *base = file->buf;
+    memset(heap->units, 0, (heap->top + 1) * sizeof *heap->units);
+    heap->start = heap->top = 0;
+    if (start > (uint64_t)file->len || (uint64_t)file->len - start < HEAP_HEADER ||
+        memcmp(base + start, "GCOL\1", 5))
+        return 0;
+    heap->size = little(base + start + 8, 8);
+    if (heap->size < HEAP_HEADER || heap->size > (uint64_t)file->len - start)
+        return 0;
+    heap->start = start;
+    for (uint64_t at = HEAP_HEADER; at <= heap->size - HEAP_HEADER && --*looks >= 0;) {
+        uint32_t index = (uint32_t)little(base + start + at, 2);
+        int64_t size = object_bytes(base, heap, at);
+        if (!index || size < 0 || at / HEAP_UNIT > UINT32_MAX)
+            break;
+        heap->units[index] = (uint32_t)(at / HEAP_UNIT);
+        heap->top = index > heap->top ? index : heap->top;
+        at += HEAP_HEADER + (((uint64_t)size + HEAP_UNIT - 1) & ~(uint64_t)(HEAP_UNIT - 1));
+    }
+    return 1;
+}
+
+/* The object that a reference (length, heap, index) leads to: 0 unless all is as it must be. */
+static int heap_string(const Py_buffer *file, const ef_byte *reference, struct heap *heaps,
+                       int64_t *looks, int64_t *span)
+{
+    uint64_t length = little(reference, 4), start = little(reference + 4, 8);
+    uint64_t index = little(reference + 12, 4);
+    span[0] = span[1] = 0;
+    if (!start)
+        return !length;
+    struct heap *heap = &heaps[start / 4096 % HEAPS];
+    if (heap->start != start && !open_heap(file, heap, start, looks))
+        return 0;
+    if (index >= HEAP_INDICES || !heap->units[index] || *looks < 0)
+        return 0;
+    uint64_t at = (uint64_t)heap->units[index] * HEAP_UNIT;
+    if (object_bytes(file->buf, heap, at) != (int64_t)length)
+        return 0;
+    span[0] = (int64_t)(start + at + HEAP_HEADER);
+    const ef_byte *text = (const ef_byte *)file->buf + span[0], *nul = memchr(text, 0, length);
+    span[1] = nul ? nul - text : (int64_t)length; /* as the library hands them out */
+    return 1;
+}
+
+PyDoc_STRVAR(find_heap_strings_doc,
+             "find_heap_strings(buffer, references, spans)\n--\n\n"
+             "Write to spans [n, 2] where the strings of an HDF5 file stand, whose references have\n"
+             "16 bytes each. False where one does not lead to a string, or the way is too long.");
+
+static PyObject *find_heap_strings(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[3] = {{0}};
+    int ok = 0, found = 0;
+    if (!PyArg_ParseTuple(args, "y*y*w*", &b[0], &b[1], &b[2]))
+        return NULL;
+    idx count = b[1].len / REFERENCE;
+    uint32_t *units = PyMem_Calloc(HEAPS * HEAP_INDICES, sizeof *units); /* used where needed */
+    if (!units)
+        PyErr_NoMemory();
+    else if (check_items(&b[1], count * REFERENCE, 1, "references") &&
+        check_items(&b[2], count * 2, 8, "spans")) {
+        int64_t(*spans)[2] = b[2].buf, looks = b[0].len / HEAP_HEADER + count;
+        struct heap heaps[HEAPS] = {{0}};
+        for (int i = 0; i < HEAPS; i++)
+            heaps[i].units = units + i * HEAP_INDICES;
+        ok = found = 1;
+        Py_BEGIN_ALLOW_THREADS
+        for (idx i = 0; i < count && found; i++)
+            found = heap_string(&b[0], (const ef_byte *)b[1].buf + i * REFERENCE, heaps, &looks,
+                                spans[i]);
+        Py_END_ALLOW_THREADS
+    }
+    PyMem_Free(units);
+    release(b, 3);
+    return ok ? PyBool_FromLong(found) : NULL;
+}
+
 /* Is [p, end) UTF-8 (RFC 3629: shortest form, no surrogates, at most U+10FFFF)? */
 static int is_utf8(const ef_byte *p, const ef_byte *end)
 {
@@ -892,6 +995,22 @@ static PyObject *copy_rows(PyObject *Py_UNUSED(module), PyObject *args)
     return ok ? PyBool_FromLong(finite) : NULL;
 }
 
+PyDoc_STRVAR(are_finite_doc, "are_finite(values)\n--\n\n"
+                             "Are float32 values all neither NaN nor infinite?");
+
+static PyObject *are_finite(PyObject *Py_UNUSED(module), PyObject *values)
+{
+    Py_buffer b;
+    int finite;
+    if (PyObject_GetBuffer(values, &b, PyBUF_SIMPLE))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    finite = all_finite(b.buf, b.len);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&b);
+    return PyBool_FromLong(finite);
+}
+
 PyDoc_STRVAR(scatter_rows_doc,
              "scatter_rows(source, rows, target, ids, row_bytes)\n--\n\n"
              "Copy row rows[i] of source to row ids[i] of target (rows and ids int64 [n]).");
@@ -1318,9 +1437,11 @@ static PyObject *guard_leave(PyObject *Py_UNUSED(module), PyObject *args)
 /* ---- the module -------------------------------------------------------------------------- */
 
 static PyMethodDef methods[] = {
+    {"are_finite", are_finite, METH_O, are_finite_doc},
     {"copy_rows", copy_rows, METH_VARARGS, copy_rows_doc},
     {"count_lines", count_lines, METH_VARARGS, count_lines_doc},
     {"find_entries", find_entries, METH_VARARGS, find_entries_doc},
+    {"find_heap_strings", find_heap_strings, METH_VARARGS, find_heap_strings_doc},
     {"find_lines", find_lines, METH_VARARGS, find_lines_doc},
     {"find_records", find_records, METH_VARARGS, find_records_doc},
     {"first_not_utf8", first_not_utf8, METH_VARARGS, first_not_utf8_doc},

@@ -322,6 +322,16 @@ class TokensBuilder:
             self.add(tokens.take(np.flatnonzero(found < 0)))
         return found
 
+    def number(self, tokens: Tokens) -> npt.NDArray[np.int64]:
+        """Append the tokens that are new; the row of each token, int64 [tokens]."""
+        first = len(self)
+        found = self.add_new(tokens).astype(np.int64)
+        own = first - 1 + np.cumsum(found < 0)
+        if not len(own):
+            return own
+        again = np.where(found < first, found, own[np.maximum(found - first, 0)])
+        return np.where(found < 0, own, again)
+
     def _forget(self, first: int) -> None:
         """Take the rows from `first` on away: inserted last, they are on no other's path."""
         self._slots[self._slots >= first] = -1

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from embedfreeze import _kernel
 from embedfreeze.tokens import slot_count
@@ -281,6 +282,11 @@ def test_an_index_that_leads_nowhere_is_told_of(row: int) -> None:
 
 
 # ---- tokens --------------------------------------------------------------------------------------
+
+
+@given(arrays(np.float32, st.integers(0, 70), elements=st.floats(width=32)))
+def test_are_finite(values: np.ndarray) -> None:
+    assert _kernel.are_finite(guarded(values.tobytes())) == np.isfinite(values).all()
 
 
 @given(st.binary(max_size=50), st.data())
@@ -966,6 +972,7 @@ def long_calls() -> dict[str, Call]:
     long_token, long_offsets = b"\xc3\xa9" * 20_000_000, np.array([0, 40_000_000])
     rows = bytearray(len(blob) + 35 * n)
     return {
+        "are_finite": (_kernel.are_finite, (np.zeros(10**7, np.float32),)),
         "copy_rows": (_kernel.copy_rows, (text, large, bytearray(50 * 10**6))),
         "count_lines": (_kernel.count_lines, (text * 10, 0, 10 * len(text))),
         "find_lines": (_kernel.find_lines, (text, 0, len(text), SPACE, *index, i64(n))),
@@ -985,7 +992,7 @@ def long_calls() -> dict[str, Call]:
 
 
 LONG_CALLS = [
-    *("copy_rows", "count_lines", "find_lines", "find_records", "first_not_utf8"),
+    *("are_finite", "copy_rows", "count_lines", "find_lines", "find_records", "first_not_utf8"),
     *("format_records", "format_rows", "gather_spans", "hash_tokens", "index_find"),
     *("index_insert", "parse_rows"),
 ]

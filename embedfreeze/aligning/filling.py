@@ -126,11 +126,7 @@ class Filler:
         self.vocabulary, self.wish = vocabulary, wish
         self.target, self.source = target, source
         self.lookups = lookups_of(
-            vocabulary,
-            wish.stages,
-            wish.ids.tolist(),
-            special=wish.special.tolist(),
-            fold_file=wish.fold_file,
+            vocabulary, wish.stages, wish.ids, special=wish.special, fold_file=wish.fold_file
         )
         self.special_keys = self.lookups[0].keys.find(vocabulary.special_tokens)
         self.rows = _Rows.none(len(vocabulary))
@@ -173,9 +169,7 @@ class Filler:
         for tokens in self.source.tokens():
             keys = [lookup.find(tokens) for lookup in self.lookups]
             chosen = np.flatnonzero(self._wanted(keys))
-            first = len(spellings)
-            found = spellings.add(tokens.take(chosen)).astype(np.int64)
-            owners.append(np.where(found >= 0, found, np.arange(first, first + len(chosen))))
+            owners.append(spellings.number(tokens.take(chosen)))
             rows.append(chosen + n)
             n += len(tokens)
         _, last = np.unique(np.concatenate(owners)[::-1], return_index=True)

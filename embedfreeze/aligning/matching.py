@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from embedfreeze.aligning.folds import Stage
-from embedfreeze.tokens import Tokens
+from embedfreeze.tokens import Tokens, TokensBuilder
 from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["Found", "Lookup", "Wishes", "lookups_of"]
 
 Int64 = npt.NDArray[np.int64]
-Columns = list[list[int]]  # key, id, rank
+Columns = list[tuple[Int64, Int64, Int64]]  # keys, ids, ranks
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class Wishes:
 
     @classmethod
     def of(cls, columns: Columns, n_keys: int) -> Wishes:
-        keys, ids, ranks = (np.array(column, np.int64) for column in columns)
+        keys, ids, ranks = map(np.concatenate, zip(*columns, strict=True))
         order = np.argsort(keys, kind="stable")
         starts = np.searchsorted(keys[order], np.arange(n_keys + 1))
         return cls(ids[order], ranks[order], starts)
@@ -101,30 +102,24 @@ class Lookup:
 class _Columns:
     """Collects wishes while the stages are gone through."""
 
-    def __init__(self) -> None:
-        self.keys: dict[str, int] = {}
-        self.columns: Columns = [[], [], []]
+    def __init__(self, expected: int) -> None:
+        self.keys = TokensBuilder(expected)
+        self.columns: Columns = []
 
-    def add(self, spellings: Sequence[str], ids: Sequence[int], ranks: Sequence[int]) -> None:
-        if self.keys or len(set(spellings)) < len(spellings):
-            numbers = [self.keys.setdefault(spelling, len(self.keys)) for spelling in spellings]
-        else:  # the usual first stage
-            numbers = list(range(len(spellings)))
-            self.keys = dict(zip(spellings, numbers, strict=True))
-        for column, values in zip(self.columns, (numbers, ids, ranks), strict=True):
-            column.extend(values)
+    def add(self, spellings: Sequence[str], ids: Int64, ranks: Int64) -> None:
+        self.columns.append((self.keys.number(Tokens.from_strings(spellings)), ids, ranks))
 
     def lookup(self, stage: Stage | None = None) -> Lookup:
-        wishes = Wishes.of(self.columns, len(self.keys))
-        return Lookup(stage, Tokens.from_strings(self.keys), wishes)
+        keys = self.keys.finish(np.empty(0, np.int64), "surrogateescape")
+        return Lookup(stage, keys, Wishes.of(self.columns, len(keys)))
 
 
 def lookups_of(
     vocabulary: Vocabulary,
     stages: Sequence[Stage],
-    ids: Sequence[int],
+    ids: Int64,
     *,
-    special: Sequence[int] = (),
+    special: Int64,
     fold_file: bool = False,
 ) -> list[Lookup]:
     """What to look for. The first lookup takes the file's tokens as they are spelled.
@@ -138,36 +133,31 @@ def lookups_of(
         Whose tokens are looked for.
     stages : sequence of Stage
         In the caller's order.
-    ids : sequence of int
-        The ordinary ids that need a row.
-    special : sequence of int
-        Ids of special tokens that take the file's row of exactly their spelling.
+    ids : numpy.ndarray
+        int64, the ordinary ids that need a row.
+    special : numpy.ndarray
+        int64, ids of special tokens that take the file's row of exactly their spelling.
     fold_file : bool
         Fold the file's tokens as well.
     """
-    spelled = [vocabulary.tokens[i] for i in ids]
-    plain, folded, exact = _Columns(), [], False
-    plain.add([vocabulary.tokens[i] for i in special], special, [0] * len(special))
+    spelled, exact = [vocabulary.tokens[i] for i in ids.tolist()], False
+    plain, folded = _Columns(len(vocabulary)), []
+    plain.add([vocabulary.tokens[i] for i in special.tolist()], special, np.zeros_like(special))
     for s, stage in enumerate(stages):
         if (stage.is_exact or fold_file) and not exact:
-            plain.add(spelled, ids, [2 * s] * len(ids))
+            plain.add(spelled, ids, np.full_like(ids, 2 * s))
             exact = True
         if stage.is_exact:
             continue
         spellings = stage.fold_all(spelled)
         if fold_file:
-            columns = _Columns()
-            columns.add(spellings, ids, [2 * s + 1] * len(ids))
+            columns = _Columns(len(ids))
+            columns.add(spellings, ids, np.full_like(ids, 2 * s + 1))
             folded.append(columns.lookup(stage))
             continue
-        changed = [key != token for key, token in zip(spellings, spelled, strict=True)]
+        changed = np.fromiter(map(operator.ne, spellings, spelled), np.int64, len(spelled))
         # What the fold leaves as it is was wished for if an exact stage came before.
-        chosen = [j for j, differs in enumerate(changed) if differs or not exact]
-        plain.add(
-            [spellings[j] for j in chosen],
-            [ids[j] for j in chosen],
-            [2 * s + changed[j] for j in chosen],
-        )
-    for token in vocabulary.special_tokens:
-        plain.keys.setdefault(token, len(plain.keys))
+        chosen = np.flatnonzero(changed) if exact else np.arange(len(spelled))
+        plain.add([spellings[j] for j in chosen.tolist()], ids[chosen], 2 * s + changed[chosen])
+    plain.keys.number(Tokens.from_strings(vocabulary.special_tokens))
     return [plain.lookup(), *folded]

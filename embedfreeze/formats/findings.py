@@ -73,11 +73,17 @@ def values_not_finite(
     tokens: Tokens, matrix: npt.NDArray[Any], place: Callable[[int], Place]
 ) -> tuple[Finding, ...]:
     """Rows [n, dim] with NaN or infinity: a damaged training run leaves them, no reader should."""
-    if np.isfinite(matrix).all():
+    if _are_finite(matrix):
         return ()
     rows = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     what = "rows have values that are not finite (nan or inf), which are kept as they are"
     return (Finding.of(what, rows, tokens, place, "not-finite"),)
+
+
+def _are_finite(matrix: npt.NDArray[Any]) -> bool:
+    if matrix.dtype == np.float32 and matrix.flags.c_contiguous:
+        return _kernel.are_finite(matrix)
+    return bool(np.isfinite(matrix).all())
 
 
 def numbers_in_tokens(

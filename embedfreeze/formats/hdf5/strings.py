@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from embedfreeze import _kernel
 from embedfreeze.errors import FormatError
-from embedfreeze.files import Source
+from embedfreeze.files import Source, release_pages
 from embedfreeze.formats.arrays.batches import BATCH_BYTES
 from embedfreeze.formats.hdf5.layout import own, understood
 from embedfreeze.threads import spans
@@ -58,7 +59,9 @@ def dataset_tokens(source: Source, dataset: Any, unicode_errors: UnicodeErrors) 
     stored = dataset.id.get_type()
     if stored.is_variable_str():
         with understood(source, f"where the strings of {dataset.name} are"):
-            _check_lengths(source, dataset)
+            found = _of_heaps(source, dataset, unicode_errors)
+        if found is not None:
+            return found
     padded = not stored.is_variable_str() and stored.get_strpad() == h5py.h5t.STR_SPACEPAD
     rows = max(1, min(TOKEN_ROWS, BATCH_BYTES // dataset.dtype.itemsize))
     blob, sizes = bytearray(), [np.zeros(1, np.int64)]
@@ -73,29 +76,47 @@ def dataset_tokens(source: Source, dataset: Any, unicode_errors: UnicodeErrors) 
     return Tokens(blob, offsets, unicode_errors=unicode_errors)
 
 
-def _check_lengths(source: Source, dataset: Any) -> None:
-    """Refuse strings that are longer than the file, each or together: they are never packed."""
-    whole, total = len(source.whole()), 0
-    address_bytes, _ = dataset.file.id.get_create_plist().get_sizes()
-    item = 4 + int(address_bytes) + 4  # length, heap and place; in memory it is a pointer
-    for references in _references(source, dataset, item):
+def _of_heaps(source: Source, dataset: Any, unicode_errors: UnicodeErrors) -> Tokens | None:
+    """Strings of variable length out of the mapped file; None where the library must find them.
+
+    Raises
+    ------
+    FormatError
+        They are longer than the file, each or together: they are never packed.
+    """
+    mapping, total = source.whole(), 0
+    sizes = tuple(map(int, dataset.file.id.get_create_plist().get_sizes()))
+    item = 4 + sizes[0] + 4  # length, heap and place; in memory it is a pointer
+    usual = sizes == (8, 8) and not dataset.file.userblock_size
+    parts, rows = [Tokens.from_bytes([], unicode_errors)], 0
+    for first, references in _references(source, dataset, item):
         lengths = references.reshape(-1, item)[:, :4].copy().view("<u4")
         total += int(lengths.sum(dtype=np.int64))
-        if total > whole:
+        if total > len(mapping):
             raise FormatError(
                 f"strings must lie in the file, received more than {total} bytes of them in "
-                f"{dataset.name} for a file of {whole}: it is damaged, get it again",
+                f"{dataset.name} for a file of {len(mapping)}: it is damaged, get it again",
                 path=source.name,
             )
+        usual = usual and first == rows
+        rows += len(lengths)
+        for low, high in spans(0, len(lengths) if usual else 0, TOKEN_ROWS):
+            places = np.empty((high - low, 2), np.int64)
+            usual = _kernel.find_heap_strings(mapping, references[low * item : high * item], places)
+            if not usual:
+                break
+            parts.append(Tokens.from_spans(mapping, places, unicode_errors))
+            release_pages(mapping, int(places[:, 0].min()), int(places.sum(axis=1).max()))
+    return Tokens.joined(parts) if usual and rows == dataset.size else None
 
 
-def _references(source: Source, dataset: Any, item: int) -> Iterator[Bytes]:
-    """The references of a dataset, a part at a time."""
+def _references(source: Source, dataset: Any, item: int) -> Iterator[tuple[int, Bytes]]:
+    """The references of a dataset, a part at a time, and the first row of each part."""
     mapping, rows = source.whole(), len(dataset)
     if dataset.chunks is None:
         offset = dataset.id.get_offset()
         if offset is not None:
-            yield np.frombuffer(mapping, np.uint8, rows * item, offset)
+            yield 0, np.frombuffer(mapping, np.uint8, rows * item, offset)
         elif dataset.id.get_storage_size():
             raise FormatError(
                 f"strings of variable length must not lie in the description of {dataset.name} "
@@ -106,12 +127,13 @@ def _references(source: Source, dataset: Any, item: int) -> Iterator[Bytes]:
     chunks: list[Any] = []
     dataset.id.chunk_iter(chunks.append)
     for chunk in chunks:
-        there = min(dataset.chunks[0], rows - chunk.chunk_offset[0])
+        first = chunk.chunk_offset[0]
+        there = min(dataset.chunks[0], rows - first)
         if dataset.id.get_create_plist().get_nfilters():
             data = _unpacked(dataset, chunk, item)
         else:
             data = np.frombuffer(mapping, np.uint8, chunk.size, chunk.byte_offset)
-        yield data[: max(0, there) * item]
+        yield first, data[: max(0, there) * item]
 
 
 def _unpacked(dataset: Any, chunk: Any, item: int) -> Bytes:
