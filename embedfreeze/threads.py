@@ -33,7 +33,8 @@ def thread_map(work: Callable[[T], R], items: Iterable[T], threads: int) -> list
 def thread_imap(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
     """Results of `work` in the order of `items`, while later ones are worked on.
 
-    Items are taken as they are needed: no more than one a thread, and one, are on their way.
+    Items are taken as they are needed: no more than one a thread, and one, are on their way. An
+    error of the items comes behind the results of those before it, as with one thread.
     """
     if threads == 1:
         yield from map(work, items)
@@ -41,13 +42,23 @@ def thread_imap(work: Callable[[T], R], items: Iterable[T], threads: int) -> Ite
     from concurrent.futures import Future, ThreadPoolExecutor  # brings logging: takes a while
 
     waiting: deque[Future[R]] = deque()
+    errors: list[Exception] = []
     with ThreadPoolExecutor(threads) as pool:
-        for item in items:
+        for item in _up_to_an_error(items, errors):
             waiting.append(pool.submit(work, item))
             if len(waiting) > threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    if errors:
+        raise errors.pop()  # kept here, it would keep all frames that it went through
+
+
+def _up_to_an_error(items: Iterable[T], errors: list[Exception]) -> Iterator[T]:
+    try:
+        yield from items
+    except Exception as error:  # noqa: BLE001 (it is raised when it is its turn)
+        errors.append(error)
 
 
 def spans(start: int, stop: int, size: int) -> list[tuple[int, int]]:

@@ -3,13 +3,14 @@
 import gc
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import embedfreeze as ef
 from embedfreeze.formats import ReadOptions, open_reading
-from embedfreeze.threads import spans, thread_count, thread_map
+from embedfreeze.threads import spans, thread_count, thread_imap, thread_map
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -33,6 +34,18 @@ def test_an_error_of_one_item_is_raised(threads: int) -> None:
 
     with pytest.raises(KeyError, match="2"):
         thread_map(work, range(5), threads)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_of_the_items_comes_behind_the_results_before_it(threads: int) -> None:
+    def items() -> Iterator[int]:
+        yield from range(5)
+        raise KeyError("items")
+
+    results = thread_imap(lambda i: i * i, items(), threads)
+    assert [next(results) for _ in range(5)] == [0, 1, 4, 9, 16]
+    with pytest.raises(KeyError, match="items"):
+        next(results)
 
 
 def test_one_thread_or_one_item_stays_in_the_caller() -> None:

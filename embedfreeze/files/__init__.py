@@ -1,5 +1,6 @@
 """Opening files (mapped, compressed, in an archive) and writing them whole or not at all."""
 
+from embedfreeze.files.compressions import Inflater
 from embedfreeze.files.identity import FileIdentity
 from embedfreeze.files.inputs import PathLike, PathOrFile, name_of
 from embedfreeze.files.libraries import PatientFile
@@ -23,6 +24,7 @@ __all__ = [
     "SPOOL_LIMIT",
     "FileIdentity",
     "Guard",
+    "Inflater",
     "Output",
     "PathLike",
     "PathOrFile",

@@ -6,14 +6,13 @@ Several threads do that at once, which in the library wait for each other. The r
 from __future__ import annotations
 
 import math
-import zlib
 from itertools import product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from embedfreeze.files import Source, release_pages
+from embedfreeze.files import Inflater, Source, release_pages
 
 __all__ = ["put_rows"]
 
@@ -80,7 +79,7 @@ def _unpacked(source: Source, dataset: Any, stored: Any, filters: list[int]) -> 
     mapping, end = source.whole(), stored.byte_offset + stored.size
     data: Any = memoryview(mapping)[stored.byte_offset : end]
     if GZIP in filters:
-        inflate = zlib.decompressobj()
+        inflate = Inflater(gzip=False)
         data = inflate.decompress(data, size + 1)  # up to the checksum behind the last byte
         if not inflate.eof:
             raise ValueError("a chunk does not end where its values do")

@@ -8,6 +8,7 @@ reads their files.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import mmap
@@ -77,8 +78,16 @@ class Window:
 Exact = Callable[[Reading, Iterator[Window], int | None], Iterator[Batch]]
 
 
+def _block(size: int) -> mmap.mmap:
+    """Memory that is taken where it is used, in large pages, and not filled before."""
+    block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # a kernel without large pages
+        block.madvise(mmap.MADV_HUGEPAGE)
+    return block
+
+
 def _streamed_windows(source: Source, layout: TextLayout) -> Iterator[Window]:
-    block = bytearray(STREAM_BYTES)
+    block = _block(STREAM_BYTES)
     kept, start, first_line = 0, layout.start, layout.first_line
     while True:
         with memoryview(block) as view:
@@ -93,7 +102,7 @@ def _streamed_windows(source: Source, layout: TextLayout) -> Iterator[Window]:
         if end == 0 and len(block) >= LONGEST_LINE:
             raise _too_long(source, first_line)
         rest = block[end:stop]
-        block = bytearray(max(STREAM_BYTES, 2 * len(rest)))
+        block = _block(max(STREAM_BYTES, 2 * len(rest)))
         block[: len(rest)] = rest
         kept, start = len(rest), 0
 
@@ -110,7 +119,7 @@ def _content_end(buffer: Any, start: int, stop: int) -> int:
     return start
 
 
-def _whole_lines(block: bytearray, stop: int) -> int:
+def _whole_lines(block: mmap.mmap, stop: int) -> int:
     """End of the last whole line of a block; blank lines wait for what follows them."""
     content = _content_end(block, 0, stop)
     following = block.find(b"\n", content, stop)
@@ -225,10 +234,14 @@ class _TextReader:
     def batches(self, reading: Reading, scans: Iterable[tuple[Window, Int64]]) -> Iterator[Batch]:
         """Parse all lines; then hold the header to what it says."""
         rows = 0
-        for window, starts in scans:
-            parts = self.parts(reading, window, starts)
-            yield from thread_imap(self.parse, parts, self.options.n_threads)
-            rows += len(starts)
+
+        def parts() -> Iterator[_Part]:  # while one window is parsed, the next is read
+            nonlocal rows
+            for window, starts in scans:
+                rows += len(starts)
+                yield from self.parts(reading, window, starts)
+
+        yield from thread_imap(self.parse, parts(), self.options.n_threads)
         yield from self.exact_batches(reading)
         declared = self.layout.declared_rows
         if declared is not None and declared != rows and self.options.limit is None:
