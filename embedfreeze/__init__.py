@@ -9,6 +9,7 @@ from embedfreeze import errors
 
 if TYPE_CHECKING:
     from embedfreeze.align import AlignedEmbeddings, align, load
+    from embedfreeze.batch.counting import CorpusCounts, count_corpus
     from embedfreeze.convert import Conversion, convert
     from embedfreeze.coverage import Coverage
     from embedfreeze.embeddings import Embeddings
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _LATE = {
     "AlignedEmbeddings": "align",
     "Conversion": "convert",
+    "CorpusCounts": "batch.counting",
     "Coverage": "coverage",
     "Embeddings": "embeddings",
     "FreezeGuard": "training",
@@ -44,6 +46,7 @@ _LATE = {
     "align": "align",
     "build_model": "model",
     "convert": "convert",
+    "count_corpus": "batch.counting",
     "frozen_scalar": "variable",
     "inspect": "formats.inspecting.inspection",
     "load": "align",
@@ -58,6 +61,7 @@ _LATE = {
 __all__ = [
     "AlignedEmbeddings",
     "Conversion",
+    "CorpusCounts",
     "Coverage",
     "Embeddings",
     "FreezeGuard",
@@ -72,6 +76,7 @@ __all__ = [
     "align",
     "build_model",
     "convert",
+    "count_corpus",
     "errors",
     "frozen_scalar",
     "inspect",

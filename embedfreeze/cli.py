@@ -36,6 +36,7 @@ STATUSES: dict[type[BaseException], int] = {
 COMMANDS = {
     "convert": "convert an embedding file",
     "align": "a store with the rows of your vocabulary",
+    "vocabulary": "the tokens of your texts, by how often they occur",
     "inspect": "say what an embedding file is, and if it can be loaded",
     "demo": "the main job on the bundled real sample",
 }

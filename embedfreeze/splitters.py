@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -18,6 +18,7 @@ __all__ = [
     "Splitter",
     "SplitterLike",
     "TokenizerSplitter",
+    "all_tokens",
     "splitter_config",
     "splitter_from_config",
 ]
@@ -115,6 +116,8 @@ class Splitter:
             text = delete.sub("", text)
         if separators is None:
             tokens = [text]
+        elif self.separators == WHITE_SPACE:
+            tokens = text.split()  # a quarter of the time
         else:
             tokens = [token for token in separators.sub(_MARK, text).split(_MARK) if token]
         return self._runs(tokens) if self.ngrams else tokens
@@ -171,6 +174,21 @@ class TokenizerSplitter:
 
 SplitterLike = Callable[[str], list[str]]
 DEFAULT_SPLITTER = Splitter()
+
+
+def all_tokens(splitter: SplitterLike, texts: Sequence[str]) -> list[str]:
+    """The tokens of several texts, one behind the other.
+
+    Where line feeds separate tokens and nothing looks beyond them, all are cut at once.
+    """
+    if (
+        isinstance(splitter, Splitter)
+        and not splitter.ngrams
+        and splitter.delete in (None, PUNCTUATION)
+        and splitter.separators in (WHITE_SPACE, ASCII_WHITE_SPACE)
+    ):
+        return splitter("\n".join(texts))
+    return [token for text in texts for token in splitter(text)]
 
 
 def splitter_config(splitter: SplitterLike) -> dict[str, Any] | None:

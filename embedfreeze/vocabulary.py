@@ -16,11 +16,10 @@ from embedfreeze.splitters import (
     DEFAULT_SPLITTER,
     SplitterLike,
     splitter_config,
-    splitter_from_config,
 )
 from embedfreeze.vocabularies import arguments
 from embedfreeze.vocabularies.arguments import checked_counts, checked_tokens
-from embedfreeze.vocabularies.sources import VocabularySources
+from embedfreeze.vocabularies.sources import VocabularySources, options_of
 
 __all__ = ["Vocabulary"]
 
@@ -276,17 +275,7 @@ class Vocabulary(VocabularySources):
         counts: Mapping[str, int] | None = None,
     ) -> Self:
         """The vocabulary of tokens in id order, special ones included, and of its `settings`."""
-        return cls(
-            tokens,
-            padding=settings["padding"],
-            unknown=settings["unknown"],
-            special=settings["special"],
-            special_first=False,
-            splitter=splitter_from_config(settings["splitter"]),
-            counts=counts,
-            unknown_buckets=settings.get("unknown_buckets", 1),
-            unknown_salt=settings.get("unknown_salt"),
-        )
+        return cls(tokens, **{**options_of(settings), "counts": counts})
 
     def extended(
         self, tokens: Iterable[str], counts: Mapping[str, int] | None = None
@@ -332,8 +321,9 @@ class Vocabulary(VocabularySources):
         Parameters
         ----------
         path : str or os.PathLike
-            ``.json`` keeps everything. ``.txt`` has one token a line in id order: which tokens
-            are special, the splitter and the counts are to be given again when it is read (and
+            ``.json`` keeps everything. ``.txt`` has one token a line in id order. Where there are
+            counts, they, the special tokens and the splitter stand in a file beside it,
+            ``<stem>.settings.json``; else they are to be given again when it is read (and
             ``special_first=False`` where special tokens are not the first ones).
         overwrite : bool
             Replace a file that is there.
@@ -355,10 +345,8 @@ class Vocabulary(VocabularySources):
         """
         from embedfreeze.vocabularies.vocabularyfiles import write_file
 
-        def describe() -> dict[str, Any]:
-            return {**self.to_dict(), "counts": self.counts}
-
-        write_file(path, self.tokens, describe, overwrite=overwrite)
+        settings = {**self.settings(), "counts": self.counts}
+        write_file(path, self.tokens, settings, overwrite=overwrite)
 
     def to_keras(self, kind: str = "lookup") -> Any:
         """A Keras layer with the same ids.

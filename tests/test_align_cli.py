@@ -2,11 +2,13 @@
 
 import json
 import os
+import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import image
 from samples import bits, child, put
 
 import embedfreeze as ef
@@ -169,6 +171,52 @@ def test_reports(
     assert ef.read(target).coverage.nearest()["kingg"] == ["king"]
     assert run("align", *call, "--report", tmp_path / "r.json") == 0
     assert json.loads((tmp_path / "r.json").read_bytes())["type"]["found"] == 2
+
+
+def test_the_vocabulary_may_stand_before_the_target(
+    source: Path, words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named, placed = tmp_path / "named.safetensors", tmp_path / "placed.safetensors"
+    assert run("align", source, source, named, "--vocabulary", words) == 0
+    assert run("align", source, source, words, placed) == 0
+    assert placed.read_bytes() == named.read_bytes()
+    with pytest.raises(SystemExit, match="2"):
+        run("align", source, tmp_path / "other.safetensors")
+    assert "required: a vocabulary, before DST" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("counts", [None, {"king": 7, "zzz": 2}])
+def test_pictures(counts: dict[str, int] | None, source: Path, tmp_path: Path) -> None:
+    ef.Vocabulary(TOKENS, counts=counts).save(tmp_path / "v.json")
+    reports = [tmp_path / name for name in ("r.png", "r.SVG", "r.json")]
+    call = ["align", source, tmp_path / "v.json", tmp_path / "t.safetensors"]
+    assert run(*call, *(part for path in reports for part in ("--report", path))) == 0
+    picture = image.imread(reports[0])
+    assert picture.shape[:2] == (520, 1300)
+    assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 20
+    svg = reports[1].read_text("utf-8")
+    assert svg.startswith("<?xml")
+    assert ("tokens" in svg) == (counts is not None)
+    assert json.loads(reports[2].read_bytes())["type"]["found"] == 2
+    again = tmp_path / "again"
+    again.mkdir()
+    assert run(*call, "--force", "--report", again / "r.svg", "--report", again / "r.png") == 0
+    assert (again / "r.svg").read_text("utf-8") == svg
+    assert (again / "r.png").read_bytes() == reports[0].read_bytes()
+
+
+def test_pictures_need_a_library(
+    source: Path,
+    words: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    target = tmp_path / "t.safetensors"
+    told = refused(capsys, 1, source, words, target, "--report", tmp_path / "r.png")
+    assert 'pip install "embedfreeze[report]"' in told
+    assert not target.exists()
 
 
 def test_what_exists_is_said_before_anything_is_read(

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from samples import ODD_TOKENS, put
 
 import embedfreeze as ef
-from embedfreeze.errors import FileError, FormatError, VocabularyError
+from embedfreeze.errors import FileError, FormatError, FrozenError, VocabularyError
 from embedfreeze.vocabularies import lines
 
 # What readers of tables change: missing values, numbers, white space, quotation marks.
@@ -433,12 +433,68 @@ def test_text_keeps_tokens(tmp_path: Path) -> None:
     assert (tmp_path / "v.txt").read_bytes() == ("\n".join(v.tokens) + "\n").encode()
     again = ef.Vocabulary.from_file(tmp_path / "v.txt")
     assert again == v
-    assert again.counts is None
+    assert again.counts == {"king": 1}
     v = ef.Vocabulary.from_ids({"a": 0, "": 1}, padding="")
     v.save(str(tmp_path / "p.txt.gz"))
     assert gzip.decompress((tmp_path / "p.txt.gz").read_bytes()) == b"a\n\n"
     read = ef.Vocabulary.from_file(tmp_path / "p.txt.gz", unknown=None, special_first=False)
     assert (read, read.padding_id) == (v, 1)
+
+
+def test_what_stands_beside_a_text_of_tokens(tmp_path: Path) -> None:
+    splitter = ef.Splitter(lowercase=False, delete=None)
+    v = ef.Vocabulary(
+        ["Good", "case"],
+        padding=None,
+        unknown="<u>",
+        special=["<s>"],
+        splitter=splitter,
+        counts={"Good": 5, "case": 2},
+    )
+    v.save(tmp_path / "v.txt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["v.settings.json", "v.txt"]
+    again = ef.Vocabulary.from_file(tmp_path / "v.txt")
+    assert (again, again.counts, again.splitter) == (v, v.counts, splitter)
+    assert ef.Vocabulary.from_file(tmp_path / "v.txt", counts=None).counts is None
+    plain = ef.Vocabulary.from_file(tmp_path / "v.txt", unknown=None, special=())
+    assert (plain.unknown, plain.index("<u>"), plain.splitter) == (None, 0, splitter)
+    with pytest.raises(FileError, match="exists"):
+        v.save(tmp_path / "v.txt")
+    put(tmp_path / "v.txt", b"<u>\n<s>\nother\n")
+    with pytest.raises(FormatError, match=r"v\.settings\.json.*other tokens than v\.txt has now"):
+        ef.Vocabulary.from_file(tmp_path / "v.txt")
+    ef.Vocabulary(["new"]).save(tmp_path / "v.txt", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["v.txt"]
+    assert ef.Vocabulary.from_file(tmp_path / "v.txt").tokens[2:] == ("new",)
+
+
+def test_a_splitter_that_no_file_holds(tmp_path: Path) -> None:
+    v = ef.Vocabulary(["a"], splitter=str.split, counts={"a": 1})
+    v.save(tmp_path / "v.txt")
+    again = ef.Vocabulary.from_file(tmp_path / "v.txt")
+    assert again.counts == {"a": 1}
+    with pytest.raises(FrozenError, match="saved without its splitter"):
+        again.encode(["a"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"format": "other", "version": 1}',
+        b"\xff",
+        b'{"format": "embedfreeze.vocabulary-settings", "version": 9, "tokens": ""}',
+    ],
+)
+def test_something_else_beside_a_text_of_tokens(content: bytes, tmp_path: Path) -> None:
+    put(tmp_path / "v.txt", b"a\n")
+    put(tmp_path / "v.settings.json", content)
+    with pytest.raises(FormatError, match=r"beside v\.txt must be the settings.*move it away"):
+        ef.Vocabulary.from_file(tmp_path / "v.txt")
+    ef.Vocabulary(["a"]).save(tmp_path / "v.txt", overwrite=True)
+    assert (tmp_path / "v.settings.json").exists() == (b"vocabulary-settings" not in content)
 
 
 @pytest.mark.parametrize(

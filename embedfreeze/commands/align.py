@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+from functools import partial
 from typing import Any
 
 from embedfreeze.align import AlignedEmbeddings, load
@@ -13,6 +15,7 @@ from embedfreeze.commands.arguments import add_reading, add_rows, count, input_o
 from embedfreeze.errors import FileError
 from embedfreeze.files import atomic_output, check_output
 from embedfreeze.formats import check_target
+from embedfreeze.report.coverageplot import PICTURES, draw_coverage
 from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["add_options"]
@@ -43,15 +46,14 @@ def _add_special(parser: argparse.ArgumentParser) -> None:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument(
-        "sources", metavar="SRC", nargs="+", help="paths or URLs, or - for standard input"
+        "sources",
+        metavar="SRC",
+        nargs="+",
+        help="paths or URLs, or - for standard input; behind them the vocabulary: tokens, one a "
+        "line, or .csv, .tsv, .json",
     )
     parser.add_argument("target", metavar="DST", help="a store (.safetensors)")
-    parser.add_argument(
-        "--vocabulary",
-        metavar="FILE",
-        required=True,
-        help="tokens, one a line, or .csv, .tsv, .json",
-    )
+    parser.add_argument("--vocabulary", metavar="FILE", help="the vocabulary, wherever you like")
     parser.add_argument(
         "--tokenizer", action="store_true", help="the vocabulary is a Hugging Face tokenizer.json"
     )
@@ -72,13 +74,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dim", type=positive, help="keep this many values of a row")
     parser.add_argument("--reduce", choices=["first", "pca"], default="first")
     parser.add_argument("--all-but-the-top", type=count, default=0, metavar="N")
-    parser.add_argument("--report", metavar="FILE", help="coverage, as .md or .json")
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="coverage, as .md, .json, .png or .svg; may be given several times",
+    )
     add_reading(parser)
     add_rows(parser)
-    parser.set_defaults(run=_align)
+    parser.set_defaults(run=partial(_align, parser))
 
 
-def _align(options: argparse.Namespace) -> None:
+def _align(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    sources, listed = list(options.sources), options.vocabulary
+    if listed is None and len(sources) < 2:
+        parser.error("the following arguments are required: a vocabulary, before DST")
+    listed = sources.pop() if listed is None else listed
     make = Vocabulary.from_tokenizer if options.tokenizer else Vocabulary.from_file
     names = ("match", "fold_file", "oov", "seed", "combine")
     transforms = ("normalize", "center", "dim", "reduce", "all_but_the_top")
@@ -87,23 +99,23 @@ def _align(options: argparse.Namespace) -> None:
             "an aligned table is written as a store: name it *.safetensors (convert it then)",
             path=options.target,
         )
-    if options.report == options.target:
-        raise FileError("the report needs another name than the table", path=options.report)
-    for path in filter(None, (options.target, options.report)):
+    if options.target in options.report:
+        raise FileError("the report needs another name than the table", path=options.target)
+    for path in (options.target, *options.report):
         check_output(path, overwrite=options.force)
     aligned = load(
-        [input_of(source) for source in options.sources],
-        make(options.vocabulary, **_special(options)),
+        [input_of(source) for source in sources],
+        make(listed, **_special(options)),
         special=dict(options.special_row),
         format=options.from_format,
         member=options.member,
         **{name: getattr(options, name) for name in (*names, *transforms)},
         **rows_of(options),
     )
-    report = None if options.report is None else _report(aligned, options.report)
+    reports = {path: _report(aligned, path) for path in options.report}
     aligned.save(options.target, overwrite=options.force)
-    if report is not None:
-        with atomic_output(options.report, overwrite=options.force) as file:
+    for path, report in reports.items():
+        with atomic_output(path, overwrite=options.force) as file:
             file.write(report)
     if aligned.coverage is not None:
         print(aligned.coverage)
@@ -132,7 +144,10 @@ def _report(aligned: AlignedEmbeddings, path: str) -> bytes:
     coverage = aligned.coverage
     if coverage is None:  # of a store that was written without one
         raise FileError("there is no coverage to report: the source is its own table", path=path)
+    kind = os.path.splitext(path)[1].lower()
+    if kind in PICTURES:
+        return draw_coverage(coverage, kind[1:])
     text = coverage.to_markdown()  # looks spellings up, also for JSON
-    if path.endswith(".json"):
+    if kind == ".json":
         text = json.dumps(coverage.to_dict(), indent=1)
     return text.encode("utf-8", "backslashreplace")

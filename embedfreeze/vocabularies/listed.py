@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ __all__ = ["Listed"]
 
 @dataclass(frozen=True)
 class Listed:
-    """Tokens with their places in a file, and ids and counts where it has them.
+    """Tokens with their places in a file, and ids, counts and settings where it has them.
 
     Raises
     ------
@@ -26,6 +26,7 @@ class Listed:
     places: Sequence[int]
     ids: Sequence[Any] | None = None
     counts: Sequence[int] | None = None
+    settings: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         first: dict[str, int] = {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from embedfreeze.errors import VocabularyError
 from embedfreeze.files import PathLike
-from embedfreeze.splitters import DEFAULT_SPLITTER, SplitterLike
+from embedfreeze.splitters import DEFAULT_SPLITTER, SplitterLike, splitter_from_config
 from embedfreeze.vocabularies.arguments import (
     checked_counts,
     checked_tokens,
@@ -23,7 +23,7 @@ from embedfreeze.vocabularies.arguments import (
 if TYPE_CHECKING:
     from embedfreeze.vocabularies.parts import Parts
 
-__all__ = ["VocabularySources"]
+__all__ = ["VocabularySources", "options_of"]
 
 T = TypeVar("T")
 
@@ -190,7 +190,8 @@ class VocabularySources(ABC):
             A list of tokens, a map of tokens to ids, or what `save` wrote.
         any other
             One token a line, in id order. Lines end at ``\n`` (one ``\r`` before it belongs to
-            the line end).
+            the line end). What `save` wrote beside it, ``<stem>.settings.json``, holds too, where
+            an option does not say otherwise.
 
         Everything is UTF-8, and nothing is stripped from a token.
 
@@ -243,6 +244,8 @@ class VocabularySources(ABC):
             options["counts"] = found.by_token(found.counts)
         if (ids := found.by_token(found.ids)) is not None:
             return _with_path(path, lambda: cls.from_ids(ids, **options))
+        if (settings := found.settings) is not None:
+            options = {**_with_path(path, lambda: options_of(settings)), **options}
         made = _with_path(path, lambda: cls(found.tokens, **options))
         warn_of_unnamed(found.tokens, options, str(path))
         return made
@@ -254,9 +257,7 @@ class VocabularySources(ABC):
         except VocabularyError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise VocabularyError(
-                f"a saved vocabulary has tokens, counts and settings ({error!r}): save it again"
-            ) from error
+            raise _not_saved(error) from error
 
     @classmethod
     def from_keras(
@@ -383,6 +384,35 @@ class VocabularySources(ABC):
         if counts is not None:
             options.setdefault("counts", checked_counts(counts))
         return cls.from_ids(ids, **options)
+
+
+def options_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `Vocabulary` that its `settings` stand for, and the counts beside them.
+
+    Raises
+    ------
+    VocabularyError
+        Something is missing or of another kind.
+    """
+    try:
+        return {
+            "padding": settings["padding"],
+            "unknown": settings["unknown"],
+            "special": settings["special"],
+            "special_first": False,
+            "splitter": splitter_from_config(settings["splitter"]),
+            "counts": settings.get("counts"),
+            "unknown_buckets": settings.get("unknown_buckets", 1),
+            "unknown_salt": settings.get("unknown_salt"),
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _not_saved(error) from error
+
+
+def _not_saved(error: Exception) -> VocabularyError:
+    return VocabularyError(
+        f"a saved vocabulary has tokens, counts and settings ({error!r}): save it again"
+    )
 
 
 def _replaced(

@@ -10,7 +10,7 @@ from embedfreeze.errors import FormatError
 from embedfreeze.vocabularies.lines import decode, read_bytes, read_lines
 from embedfreeze.vocabularies.listed import Listed
 
-__all__ = ["FIELD", "TOKEN_NAMES", "Columns", "read_csv", "read_tsv"]
+__all__ = ["FIELD", "TOKEN_NAMES", "Columns", "column_of", "read_csv", "read_tsv"]
 
 TOKEN_NAMES = ("token", "tokens", "word", "words", "term", "terms")
 ID_NAMES = ("id", "ids", "token_id", "index")
@@ -113,8 +113,8 @@ def _listed(rows: list[_Row], columns: Columns, path: str) -> Listed:
         "line",
         [row.cells[token] for row in body],
         [row.line for row in body],
-        _numbers(body, _column(names, width, columns.id, ID_NAMES, path), path),
-        _numbers(body, _column(names, width, columns.count, COUNT_NAMES, path), path),
+        _numbers(body, column_of(names, width, columns.id, ID_NAMES, path), path),
+        _numbers(body, column_of(names, width, columns.count, COUNT_NAMES, path), path),
     )
 
 
@@ -156,7 +156,7 @@ def _known(cells: Sequence[str], names: Sequence[str]) -> list[int]:
 
 
 def _token_column(names: list[str], width: int, wanted: str | int | None, path: str) -> int:
-    found = _column(names, width, wanted, TOKEN_NAMES, path)
+    found = column_of(names, width, wanted, TOKEN_NAMES, path)
     if found is not None:
         return found
     if width == 1:
@@ -170,7 +170,7 @@ def _token_column(names: list[str], width: int, wanted: str | int | None, path: 
     )
 
 
-def _column(
+def column_of(
     names: list[str], width: int, wanted: str | int | None, usual: Sequence[str], path: str
 ) -> int | None:
     """The place of a column as the caller names it, else of the one with a usual name."""

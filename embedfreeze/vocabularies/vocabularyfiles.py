@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from embedfreeze.errors import FormatError, VocabularyError
-from embedfreeze.files import PathLike, atomic_output, name_of, split_packed
+from embedfreeze.errors import EmbedFreezeError, FormatError, VocabularyError
+from embedfreeze.files import PathLike, atomic_files, is_remote, name_of, split_packed
+from embedfreeze.sealed import sha256
 from embedfreeze.vocabularies.lines import decode, read_bytes, read_lines
 from embedfreeze.vocabularies.listed import Listed
 from embedfreeze.vocabularies.tables import Columns, read_csv, read_tsv
@@ -16,6 +17,8 @@ from embedfreeze.vocabularies.tables import Columns, read_csv, read_tsv
 __all__ = ["read_file", "write_file"]
 
 FORMAT_NAME = "embedfreeze.vocabulary"
+SETTINGS_NAME = "embedfreeze.vocabulary-settings"
+SETTINGS_SUFFIX = ".settings.json"
 FORMAT_VERSION = 1
 
 
@@ -49,7 +52,8 @@ def _extension(name: str) -> str:
 def _read_text(path: str, _: Columns) -> Listed:
     lines = read_lines(path)
     tokens = [decode(line, i, path) for i, line in enumerate(lines, start=1)]
-    return Listed("line", tokens, range(1, len(tokens) + 1))
+    settings = _read_settings(path, tokens)
+    return Listed("line", tokens, range(1, len(tokens) + 1), settings=settings)
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -143,18 +147,20 @@ def _plain(value: Any) -> Any:
 def write_file(
     path: PathLike,
     tokens: Sequence[str],
-    describe: Callable[[], Mapping[str, Any]],
+    settings: Mapping[str, Any],
     *,
     overwrite: bool,
 ) -> None:
-    """Write a vocabulary: all that `describe` gives to ``.json``, its tokens to ``.txt``.
+    """Write a vocabulary: all of it to ``.json``, its tokens to ``.txt``.
+
+    Where it has counts, a text's settings go into a file beside it.
 
     Raises
     ------
     FileError
-        The target exists and `overwrite` is false, or it cannot be written.
+        A target exists and `overwrite` is false, or it cannot be written.
     VocabularyError
-        The name ends otherwise, or text cannot hold a token.
+        The name ends otherwise, text cannot hold a token, or JSON cannot hold the splitter.
     """
     name = os.fspath(path)
     extension = _extension(name)
@@ -162,14 +168,77 @@ def write_file(
         raise VocabularyError(
             f"a vocabulary is saved as .json (all of it) or .txt (its tokens), received {name!r}"
         )
-    data = _json_bytes(describe()) if extension == "json" else _text_bytes(tokens)
-    with atomic_output(path, overwrite=overwrite) as file:
-        file.write(data)
+    described = {"version": FORMAT_VERSION, **settings}
+    if extension == "json":
+        if settings["splitter"] is None:
+            raise VocabularyError(
+                "a splitter that is saved must be an embedfreeze.Splitter, received a callable: "
+                "save as .txt, which leaves it out"
+            )
+        data = _json_bytes({"format": FORMAT_NAME, "tokens": list(tokens), **described})
+    else:
+        data = _text_bytes(tokens)
+    beside = _settings_path(name)
+    has_settings = extension == "txt" and settings["counts"] is not None
+    with atomic_files(path, overwrite=overwrite) as output:
+        if has_settings:
+            kept = {"format": SETTINGS_NAME, "tokens": _digest(tokens), **described}
+            output.beside(os.path.basename(beside)).write(_json_bytes(kept))
+        output.file.write(data)
+    if extension == "txt" and not has_settings and _is_settings(beside):
+        os.unlink(beside)  # of the vocabulary that was replaced
+
+
+def _settings_path(name: str) -> str:
+    return os.path.splitext(split_packed(name)[0])[0] + SETTINGS_SUFFIX
+
+
+def _is_settings(name: str) -> bool:
+    try:
+        return bool(json.loads(read_bytes(name))["format"] == SETTINGS_NAME)
+    except (EmbedFreezeError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def _digest(tokens: Iterable[str]) -> str:
+    return sha256("\n".join(tokens).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _read_settings(path: str, tokens: Sequence[str]) -> dict[str, Any] | None:
+    """What `write_file` wrote beside a text of tokens, if there is such a file.
+
+    Raises
+    ------
+    FormatError
+        It is something else, or belongs to other tokens.
+    """
+    name, text = _settings_path(path), os.path.basename(path)
+    if is_remote(name) or not os.path.isfile(name):
+        return None
+    try:
+        found = json.loads(read_bytes(name))
+        if (found["format"], found["version"]) != (SETTINGS_NAME, FORMAT_VERSION):
+            raise ValueError(f"{found['format']!r}, version {found['version']!r}")
+        same = found["tokens"] == _digest(tokens)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FormatError(
+            f"what stands beside {text} must be the settings of that vocabulary, received {error}: "
+            f"move it away",
+            path=name,
+        ) from error
+    if not same:
+        raise FormatError(
+            f"the settings belong to other tokens than {text} has now: remove them, and give those "
+            f"that you need again",
+            path=name,
+        )
+    return {
+        key: value for key, value in found.items() if key not in ("format", "version", "tokens")
+    }
 
 
 def _json_bytes(content: Mapping[str, Any]) -> bytes:
-    described = {"format": FORMAT_NAME, "version": FORMAT_VERSION, **content}
-    return json.dumps(described, indent=1).encode() + b"\n"
+    return json.dumps(content, indent=1).encode() + b"\n"
 
 
 def _text_bytes(tokens: Sequence[str]) -> bytes:

@@ -1,0 +1,241 @@
+"""How often each token occurs in a corpus: exactly, in bounded memory whatever its rare ones."""
+
+from __future__ import annotations
+
+import heapq
+import pickle
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
+
+from embedfreeze.batch.corpus import Corpus
+from embedfreeze.batch.processes import process_count, process_imap
+from embedfreeze.batch.progress import tracked
+from embedfreeze.batch.texts import Columns, OnBadRecord, Part
+from embedfreeze.errors import VocabularyError
+from embedfreeze.files import PathLike
+from embedfreeze.splitters import DEFAULT_SPLITTER, SplitterLike, all_tokens
+from embedfreeze.threads import spans
+
+__all__ = ["CorpusCounts", "count_corpus"]
+
+MOST_TOKENS = 2_000_000  # different ones in memory, of about 150 bytes each
+RUN_TOKENS = 1 << 14  # that are written and read at a time
+Counted = tuple[str, int]
+
+
+class CorpusCounts(Mapping[str, int]):
+    """Tokens of a corpus and how often they occur, by falling count, equal counts in order.
+
+    Attributes
+    ----------
+    n_texts : int
+        Records that were counted.
+    n_tokens : int
+        Occurrences of all tokens, of rare ones too.
+    n_types : int
+        Different tokens, rare ones too.
+    skipped : int
+        Bad records that were left out.
+    first_skipped : str or None
+        What was wrong with the first of them.
+    """
+
+    def __init__(
+        self,
+        counts: Iterable[Counted],
+        n_texts: int,
+        n_tokens: int,
+        n_types: int,
+        skipped: int = 0,
+        first_skipped: str | None = None,
+    ) -> None:
+        self._counts = dict(counts)
+        self.n_texts, self.n_tokens, self.n_types = n_texts, n_tokens, n_types
+        self.skipped, self.first_skipped = skipped, first_skipped
+
+    def __getitem__(self, token: str) -> int:
+        return self._counts[token]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._counts)
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def __repr__(self) -> str:
+        return (
+            f"CorpusCounts({len(self):,} of {self.n_types:,} tokens, which occur "
+            f"{self.n_tokens:,} times in {self.n_texts:,} texts)"
+        )
+
+
+class _Totals:
+    """Counts that are added up in memory, and beyond `most` tokens in sorted files of a folder."""
+
+    def __init__(self, most: int, folder: str) -> None:
+        self.most, self.folder = most, folder
+        self.counts: Counter[str] = Counter()
+        self.files: list[str] = []
+        self.n_texts = self.skipped = 0
+        self.first_skipped: str | None = None
+
+    def add(self, tokens: Iterable[str] | Counter[str]) -> None:
+        self.counts.update(tokens)
+        if len(self.counts) > self.most:
+            self.files.append(_written(sorted(self.counts.items()), self.folder))
+            self.counts.clear()
+
+    def add_part(self, part: _Totals) -> None:
+        self.files += part.files
+        self.add(part.counts)
+        self.n_texts += part.n_texts
+        self.skipped += part.skipped
+        self.first_skipped = self.first_skipped or part.first_skipped
+
+    def merged(self) -> Iterator[Counted]:
+        """All tokens and their counts."""
+        if not self.files:
+            yield from self.counts.items()
+            return
+        runs = [*map(_read, self.files), iter(sorted(self.counts.items()))]
+        for token, same in groupby(heapq.merge(*runs), key=itemgetter(0)):
+            yield token, sum(count for _, count in same)
+
+
+def count_corpus(
+    paths: PathLike | Iterable[PathLike],
+    *,
+    format: str | None = None,
+    column: str | int | None = None,
+    header: bool | None = None,
+    splitter: SplitterLike = DEFAULT_SPLITTER,
+    min_count: int = 1,
+    max_size: int | None = None,
+    on_bad_record: OnBadRecord = "error",
+    processes: int | None = None,
+    most_tokens: int = MOST_TOKENS,
+) -> CorpusCounts:
+    r"""Count how often each token occurs in the texts of files.
+
+    Parameters
+    ----------
+    paths : path or iterable of paths
+        Files, plain or packed (gz, bz2, xz, zst, an archive of one member), or patterns such as
+        ``"news/*.txt.gz"``, whose matches are read in the order of their names.
+    format : {"text", "jsonl", "csv", "tsv", "parquet"}, optional
+        Default: by the name of each file, else a text on each line. Lines end at ``\n`` (one
+        ``\r`` before it belongs to the line end).
+    column : str or int, optional
+        Where a record has its text: the name in an object of JSON, or a column by name or by place
+        from 0. Default: "text", or the only column.
+    header : bool, optional
+        Do CSV and TSV files begin with names of columns? Default: yes, unless `column` is a place.
+    splitter : Splitter or callable
+        Cuts a text into tokens. A callable is sent to the other processes.
+    min_count : int
+        Rarer tokens are left out.
+    max_size : int, optional
+        Largest number of tokens.
+    on_bad_record : {"error", "skip"}
+        What to do with a record that holds no text: bytes that are not UTF-8, broken JSON, a row of
+        another length.
+    processes : int, optional
+        Default: the cores that this process may run on.
+    most_tokens : int
+        So many different tokens are held in memory, by each process (about 150 bytes a token). More
+        are written to temporary files, sorted, and merged at the end: the counts are the same.
+
+    Returns
+    -------
+    CorpusCounts
+        A mapping for `Vocabulary.from_counts`.
+
+    Raises
+    ------
+    FileError
+        A file is missing or cannot be read.
+    FormatError
+        A file is not what its format asks for, or a record is bad.
+    VocabularyError
+        There is no text at all.
+
+    Warns
+    -----
+    UserWarning
+        Bad records were left out.
+
+    Examples
+    --------
+    >>> counts = count_corpus("data/sentences.tsv", min_count=2)
+    >>> counts["good"], len(counts), counts.n_types, counts.n_texts
+    (226, 2208, 5400, 3000)
+    """
+    columns = Columns(column, header=header)
+    corpus = Corpus.of(paths, format=format, columns=columns, on_bad_record=on_bad_record)
+    parts = corpus.parts()
+    n_processes = min(process_count(processes), max(1, len(parts)))
+    with tempfile.TemporaryDirectory(prefix="embedfreeze-") as folder:
+        totals = _Totals(most_tokens, folder)
+        work = partial(_count_part, corpus, splitter, most_tokens, folder)
+        for part in tracked(parts, process_imap(work, parts, n_processes), "count"):
+            totals.add_part(part)
+        if not totals.n_texts:
+            raise VocabularyError(
+                f"a corpus must have texts, received none in {', '.join(corpus.paths)}"
+            )
+        if totals.first_skipped is not None:
+            warnings.warn(
+                f"{totals.skipped} bad records were left out, the first: {totals.first_skipped}",
+                stacklevel=2,
+            )
+        return _ranked(totals, min_count, max_size)
+
+
+def _count_part(
+    corpus: Corpus, splitter: SplitterLike, most: int, folder: str, part: Part
+) -> _Totals:
+    totals, (batches, bad) = _Totals(most, folder), corpus.texts(part)
+    for batch in batches:
+        totals.n_texts += len(batch.texts)
+        totals.add(all_tokens(splitter, batch.texts))
+    totals.skipped, totals.first_skipped = bad.count, bad.first
+    return totals
+
+
+def _ranked(totals: _Totals, min_count: int, max_size: int | None) -> CorpusCounts:
+    n_types = n_tokens = 0
+
+    def frequent() -> Iterator[tuple[int, str]]:
+        nonlocal n_types, n_tokens
+        for token, count in totals.merged():
+            n_types += 1
+            n_tokens += count
+            if count >= min_count:
+                yield -count, token
+
+    ranked = sorted(frequent()) if max_size is None else heapq.nsmallest(max_size, frequent())
+    kept = [(token, -count) for count, token in ranked]
+    return CorpusCounts(
+        kept, totals.n_texts, n_tokens, n_types, totals.skipped, totals.first_skipped
+    )
+
+
+def _written(counts: list[Counted], folder: str) -> str:
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+        for low, high in spans(0, len(counts), RUN_TOKENS):
+            pickle.dump(counts[low:high], file, pickle.HIGHEST_PROTOCOL)
+    return file.name
+
+
+def _read(path: str) -> Iterator[Counted]:
+    with open(path, "rb") as file:
+        while True:
+            try:
+                yield from pickle.load(file)  # noqa: S301 (our own, in a folder of our own)
+            except EOFError:
+                return

@@ -1,0 +1,76 @@
+"""Work on the parts of a corpus in several processes, with results in order.
+
+The processes are loky's: they start anew (a fork of a process with threads, such as TensorFlow's,
+may never end), need no guard in the caller's script, and take functions of a notebook.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from embedfreeze.threads import thread_count
+
+__all__ = ["process_count", "process_imap"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+IDLE_SECONDS = 10  # that processes wait for more work
+RESTARTS = 3  # of processes that were killed, by the kernel where memory ends, say
+
+
+def process_count(processes: int | None = None) -> int:
+    """Number of processes to use: the caller's, or the cores this process may run on."""
+    if processes is not None and processes < 1:
+        raise ValueError(f"processes must be at least 1, received {processes}")
+    return thread_count(processes)
+
+
+def process_imap(work: Callable[[T], R], items: Iterable[T], processes: int) -> Iterator[R]:
+    """Results of `work` in the order of `items`, while later ones are worked on.
+
+    One process is the caller's own. What a killed process had begun is begun again.
+    """
+    if processes == 1:
+        yield from map(work, items)
+        return
+    from loky import get_reusable_executor
+
+    def executor() -> Any:
+        return get_reusable_executor(processes, timeout=IDLE_SECONDS)
+
+    left, waiting = iter(items), deque[tuple[T, Any]]()
+    restarts = 0
+
+    def begin() -> None:
+        for item in left:
+            waiting.append((item, executor().submit(work, item)))
+            if len(waiting) > processes:
+                return
+
+    try:
+        begin()
+        while waiting:
+            try:
+                result = waiting[0][1].result()
+            except _killed():
+                restarts += 1
+                if restarts > RESTARTS:
+                    raise
+                begun = [item for item, _ in waiting]
+                waiting = deque((item, executor().submit(work, item)) for item in begun)
+                continue
+            waiting.popleft()
+            begin()
+            yield result
+    except BaseException:
+        executor().shutdown(wait=True, kill_workers=True)
+        raise
+
+
+def _killed() -> type[Exception]:
+    from loky.process_executor import TerminatedWorkerError
+
+    killed: type[Exception] = TerminatedWorkerError
+    return killed

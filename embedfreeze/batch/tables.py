@@ -1,0 +1,157 @@
+"""Records that are rows of a table: CSV, and what TSV has in common with it.
+
+CSV is read as RFC 4180 says, by Python's `csv`: a field in quotation marks may hold line ends, so
+that a file cannot be cut into parts.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+from embedfreeze.batch.texts import BadRecords, Columns, Part, Texts, gathered
+from embedfreeze.errors import FormatError
+from embedfreeze.files import Source, open_source
+from embedfreeze.vocabularies.tables import column_of
+
+__all__ = ["CsvRows", "TableLayout"]
+
+ROWS = 4096  # in a batch
+LARGEST_FIELD = (1 << 31) - 1
+BOM = "\ufeff"
+
+
+def _text_column(names: list[str], width: int, columns: Columns, path: str) -> int:
+    """The place of the texts: as the caller names it, that called "text", or the only one."""
+    found = column_of(names, width, columns.text, ("text",), path)
+    if found is None and width == 1:
+        return 0
+    if found is None:
+        raise FormatError(
+            f"the column of the texts must be known, received "
+            f"{', '.join(map(repr, names)) or f'{width} columns without names'}: name it with "
+            f"column= (--column)",
+            path=path,
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """Which fields of a row are wanted.
+
+    Attributes
+    ----------
+    width : int
+        Fields of a row.
+    has_header : bool
+        Are the first row names?
+    places : tuple of int
+        Of the text, then of the label and the id where those are asked for.
+    """
+
+    width: int
+    has_header: bool
+    places: tuple[int, ...]
+    columns: Columns
+
+    @classmethod
+    def of(cls, first: list[str], columns: Columns, path: str) -> TableLayout:
+        """That of a file with this first row."""
+        names = first if columns.has_header else []
+        places = [_text_column(names, len(first), columns, path)]
+        for wanted in (columns.label, columns.id):
+            found = None if wanted is None else column_of(names, len(first), wanted, (), path)
+            places += [] if found is None else [found]
+        return cls(len(first), columns.has_header, tuple(places), columns)
+
+    def fits(self, row: list[str], bad: BadRecords, line: Callable[[], int]) -> bool:
+        """Has a row as many fields as the first? Else it is bad."""
+        if len(row) == self.width:
+            return True
+        rule = f"rows must have as many fields as the first, {self.width}, received {len(row)}"
+        bad.add(rule, line=line())
+        return False
+
+    def texts(self, rows: list[list[str]]) -> Texts:
+        """What is wanted of rows that fit."""
+        return gathered([[row[place] for place in self.places] for row in rows], self.columns)
+
+
+@contextmanager
+def _any_field_size() -> Iterator[None]:
+    before = csv.field_size_limit(LARGEST_FIELD)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+class CsvRows:
+    """Reads the records of a CSV file."""
+
+    def __init__(self, part: Part, columns: Columns, bad: BadRecords) -> None:
+        self.part, self.columns, self.bad = part, columns, bad
+        self._damaged = False  # has a block bytes that are not UTF-8?
+
+    def __iter__(self) -> Iterator[Texts]:
+        with open_source(self.part.path) as source:
+            rows = csv.reader(self._lines(source), strict=True)
+            batch = self._next(rows, 1)
+            if not batch:
+                return
+            layout = TableLayout.of(batch[0][0], self.columns, self.part.path)
+            if layout.has_header:
+                batch = self._next(rows, ROWS)
+            while batch:
+                good = [row for row, line in batch if self._is_good(row, line, layout)]
+                yield layout.texts(good)
+                batch = self._next(rows, ROWS)
+
+    def _lines(self, source: Source) -> Iterator[str]:
+        """The lines with their ends; bytes that are not UTF-8 as surrogates."""
+        decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        rest, at_start = "", True
+        for block in chain(map(bytes, source.blocks()), [b""]):
+            text = decoder.decode(block, final=not block)
+            self._damaged = self._damaged or not _is_whole(text)
+            if at_start:
+                text, at_start = text.removeprefix(BOM), False
+            *lines, rest = (rest + text).split("\n")
+            for line in lines:
+                yield line + "\n"
+        if rest:
+            yield rest
+
+    def _next(self, rows: Any, most: int) -> list[tuple[list[str], int]]:
+        """The next rows, and the line where each ends; blank lines are none."""
+        try:
+            with _any_field_size():
+                return [(row, rows.line_num) for row in islice(rows, most) if row]
+        except csv.Error as error:
+            raise FormatError(
+                f"CSV must be as RFC 4180 says ({error}): mend it, or name another format with "
+                f"format= (--format)",
+                path=self.part.path,
+                line=rows.line_num,
+            ) from error
+
+    def _is_good(self, row: list[str], line: int, layout: TableLayout) -> bool:
+        if self._damaged and not all(map(_is_whole, row)):
+            self.bad.add("a record must be UTF-8, received other bytes", line=line)
+            return False
+        return layout.fits(row, self.bad, lambda: line)
+
+
+def _is_whole(text: str) -> bool:
+    """Are there no surrogates, which stand for bytes that are not UTF-8?"""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

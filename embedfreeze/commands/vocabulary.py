@@ -1,0 +1,163 @@
+"""`embedfreeze vocabulary`: the tokens of a corpus, and how often they occur."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from importlib import import_module
+from typing import Any
+
+from embedfreeze.batch.corpus import CORPUS_FORMATS
+from embedfreeze.batch.counting import count_corpus
+from embedfreeze.commands.arguments import count, positive
+from embedfreeze.errors import VocabularyError
+from embedfreeze.files import check_output
+from embedfreeze.splitters import (
+    PUNCTUATION,
+    WHITE_SPACE,
+    Splitter,
+    SplitterLike,
+    TokenizerSplitter,
+)
+from embedfreeze.vocabularies.lines import read_bytes
+from embedfreeze.vocabulary import Vocabulary
+
+__all__ = ["add_corpus", "add_options", "corpus_of", "splitter_of"]
+
+FUNCTION = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)")
+
+
+def place(text: str) -> str | int:
+    """A column by name, or by place from 0."""
+    return int(text) if text.isascii() and text.isdigit() else text
+
+
+def add_corpus(parser: argparse.ArgumentParser) -> None:
+    """Options of the texts that are read; `corpus_of` gathers them."""
+    parser.add_argument("corpus", metavar="CORPUS", nargs="+", help="files, or patterns of names")
+    parser.add_argument("--format", choices=CORPUS_FORMATS, help="default: by each file's name")
+    parser.add_argument(
+        "--column",
+        "--field",
+        dest="column",
+        type=place,
+        metavar="NAME",
+        help="of the texts in CSV, TSV, Parquet or JSON lines, by name or place; default: text",
+    )
+    parser.add_argument(
+        "--header",
+        action=argparse.BooleanOptionalAction,
+        help="CSV and TSV begin with names; default: unless places are given",
+    )
+    parser.add_argument("--on-bad-record", choices=["error", "skip"], default="error")
+    parser.add_argument("--processes", type=positive, metavar="N", help="default: all cores")
+
+
+def corpus_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of a corpus, by name."""
+    names = ("format", "column", "header", "on_bad_record", "processes")
+    return {name: getattr(options, name) for name in names}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    add_corpus(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="DST",
+        required=True,
+        help=".txt (a token a line; counts and settings beside it) or .json",
+    )
+    parser.add_argument(
+        "--tokenizer",
+        metavar="HOW",
+        default="keras",
+        help="keras (lower-case, without punctuation, at white space), whitespace, a Hugging Face "
+        "tokenizer.json, or MODULE:FUNCTION; default: keras",
+    )
+    parser.add_argument(
+        "--separators",
+        metavar="EXPRESSION",
+        help="a regular expression of what stands between tokens, in place of white space",
+    )
+    parser.add_argument("--lowercase", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--min-count", type=count, default=1, metavar="N")
+    parser.add_argument("--max-size", type=positive, metavar="N")
+    parser.add_argument("--padding", metavar="TOKEN", default="", help="default: ''")
+    parser.add_argument("--unknown", metavar="TOKEN", default="[UNK]", help="default: [UNK]")
+    parser.add_argument("--force", action="store_true", help="replace DST if it exists")
+    parser.set_defaults(run=_vocabulary)
+
+
+def _vocabulary(options: argparse.Namespace) -> None:
+    check_output(options.output, overwrite=options.force)
+    splitter = splitter_of(options.tokenizer, options.separators, options.lowercase)
+    counts = count_corpus(
+        options.corpus,
+        splitter=splitter,
+        min_count=options.min_count,
+        max_size=options.max_size,
+        **corpus_of(options),
+    )
+    vocabulary = Vocabulary.from_counts(
+        counts, splitter=splitter, padding=options.padding, unknown=options.unknown
+    )
+    vocabulary.save(options.output, overwrite=options.force)
+    print(
+        f"{options.output}: {len(counts):,} of {counts.n_types:,} tokens, which are "
+        f"{sum(counts.values()) / max(1, counts.n_tokens):.1%} of {counts.n_tokens:,} in "
+        f"{counts.n_texts:,} texts"
+    )
+
+
+def splitter_of(how: str, separators: str | None, lowercase: bool | None) -> SplitterLike:
+    """What cuts texts, as the options of a command say.
+
+    Raises
+    ------
+    FileError
+        There is no such tokenizer.json.
+    VocabularyError
+        It is none, there is no such function, or options contradict each other.
+    """
+    if how in ("keras", "whitespace"):
+        lower = how == "keras" if lowercase is None else lowercase
+        delete = PUNCTUATION if how == "keras" else None
+        return Splitter(lower, delete, WHITE_SPACE if separators is None else separators)
+    if separators is not None or lowercase is not None:
+        raise ValueError(
+            f"--separators and --lowercase change what keras and whitespace do, received "
+            f"--tokenizer {how}: leave them out"
+        )
+    if (function := FUNCTION.fullmatch(how)) is not None:
+        return _function(*function.groups())
+    tokenizer = TokenizerSplitter(read_bytes(how).decode("utf-8", "replace"))
+    try:
+        tokenizer("")
+    except VocabularyError:
+        raise
+    except Exception as error:
+        raise VocabularyError(
+            f"--tokenizer must be keras, whitespace, a tokenizer.json or MODULE:FUNCTION, received "
+            f"{how}: {error}"
+        ) from error
+    return tokenizer
+
+
+def _function(module: str, name: str) -> SplitterLike:
+    sys.path.insert(0, os.getcwd())  # as `python -m` has it
+    try:
+        found: Any = import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise VocabularyError(
+            f"--tokenizer {module}:{name} must be a function of a module: {error}"
+        ) from error
+    if not callable(found):
+        raise VocabularyError(f"--tokenizer {module}:{name} must be a function, received {found!r}")
+    splitter: SplitterLike = found
+    return splitter

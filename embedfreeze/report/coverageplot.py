@@ -1,0 +1,106 @@
+"""A picture of a coverage: by stage, and by the size of the vocabulary."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+
+from embedfreeze.coverage import MISSING, Coverage
+from embedfreeze.errors import EmbedFreezeError
+
+__all__ = ["PICTURES", "draw_coverage"]
+
+PICTURES = (".png", ".svg")
+# Okabe and Ito's colours, which people with any colour vision tell apart.
+TYPES, TOKENS = "#0072B2", "#E69F00"
+SIZE, DPI = (10, 4), 130  # inches, and dots an inch
+
+
+def draw_coverage(coverage: Coverage, format: str) -> bytes:
+    """The picture as PNG or SVG.
+
+    Parameters
+    ----------
+    coverage : Coverage
+        With counts it speaks of tokens, too.
+    format : {"png", "svg"}
+        Of the picture.
+
+    Raises
+    ------
+    EmbedFreezeError
+        matplotlib is not installed.
+    """
+    try:
+        from matplotlib import rc_context
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise EmbedFreezeError(
+            f'pictures need matplotlib, received: {error}: pip install "embedfreeze[report]"'
+        ) from error
+    with rc_context({"svg.hashsalt": "embedfreeze", "font.size": 10}):
+        figure = Figure(figsize=SIZE, layout="constrained")
+        FigureCanvasAgg(figure)  # no window, whatever the caller's settings are
+        stages, sizes = figure.subplots(1, 2)
+        _draw_stages(stages, coverage)
+        _draw_sizes(sizes, coverage)
+        out = io.BytesIO()
+        nothing = {"png": {"Software": None}, "svg": {"Date": None}}[format]
+        figure.savefig(out, format=format, dpi=DPI, facecolor="white", metadata=nothing)
+    return out.getvalue()
+
+
+def _kinds(coverage: Coverage) -> list[tuple[str, str]]:
+    """What is spoken of, and its colour."""
+    by_token = coverage.vocabulary.counts is not None
+    return [("type", TYPES), ("token", TOKENS)] if by_token else [("type", TYPES)]
+
+
+def _draw_stages(axes: Any, coverage: Coverage) -> None:
+    kinds = _kinds(coverage)
+    height = 0.8 / len(kinds)
+    for k, (by, color) in enumerate(kinds):
+        total = max(1, coverage.total(by))
+        found = [coverage.found(stage, by=by) for stage in coverage.match]
+        numbers = [*found, coverage.total(by) - sum(found)]
+        places = np.arange(len(numbers)) + (k - (len(kinds) - 1) / 2) * height
+        bars = axes.barh(
+            places, [100 * n / total for n in numbers], height, color=color, label=f"{by}s"
+        )
+        axes.bar_label(bars, [f"{n:,} ({n / total:.1%})" for n in numbers], padding=4, fontsize=9)
+    axes.set_yticks(range(len(coverage.match) + 1), [*coverage.match, "missing"])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100 * 1.35)  # room for the numbers
+    axes.set_xticks([0, 25, 50, 75, 100])
+    axes.set_xlabel("percent of the vocabulary")
+    axes.set_title("Rows found, by stage")
+    if len(kinds) > 1:
+        axes.legend(loc="lower right")
+
+
+def _draw_sizes(axes: Any, coverage: Coverage) -> None:
+    """How many of the n first (the most frequent, where counts are known) found a row."""
+    ids = np.flatnonzero(coverage.stage_of_id >= MISSING)
+    counts = coverage.vocabulary.counts
+    weights = {"type": np.ones(len(ids), np.int64)}
+    if counts is not None:
+        tokens = coverage.vocabulary.tokens
+        weights["token"] = np.array([counts.get(tokens[i], 0) for i in ids.tolist()], np.int64)
+        order = np.argsort(-weights["token"], kind="stable")
+        ids, weights["token"] = ids[order], weights["token"][order]
+    found = coverage.stage_of_id[ids] >= 0
+    for by, color in _kinds(coverage):
+        share = np.cumsum(weights[by] * found) / np.maximum(1, np.cumsum(weights[by]))
+        axes.plot(np.arange(1, len(ids) + 1), 100 * share, color=color, label=f"{by}s")
+    axes.set_xscale("log")
+    axes.set_ylim(0, 103)
+    first = "the first n" if counts is None else "the n most frequent"
+    axes.set_xlabel(f"n, {first} of {len(ids):,}")
+    axes.set_ylabel("percent found")
+    axes.set_title("Coverage by the size of the vocabulary")
+    axes.grid(alpha=0.3)
+    if counts is not None:
+        axes.legend(loc="lower left")
