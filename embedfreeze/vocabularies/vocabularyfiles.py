@@ -216,7 +216,7 @@ def _read_settings(path: str, tokens: Sequence[str]) -> dict[str, Any] | None:
     if is_remote(name) or not os.path.isfile(name):
         return None
     try:
-        found = json.loads(read_bytes(name))
+        found: dict[str, Any] = json.loads(read_bytes(name))
         if (found["format"], found["version"]) != (SETTINGS_NAME, FORMAT_VERSION):
             raise ValueError(f"{found['format']!r}, version {found['version']!r}")
         same = found["tokens"] == _digest(tokens)
@@ -232,9 +232,7 @@ def _read_settings(path: str, tokens: Sequence[str]) -> dict[str, Any] | None:
             f"that you need again",
             path=name,
         )
-    return {
-        key: value for key, value in found.items() if key not in ("format", "version", "tokens")
-    }
+    return found
 
 
 def _json_bytes(content: Mapping[str, Any]) -> bytes:
