@@ -1,18 +1,20 @@
 """Entries that need a process of their own: little memory, no rights, small files, a full disk."""
 
 import ctypes
+import io
 import os
 import resource
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from catalogue import ENTRIES
 from checking import Place, check
 
 import embedfreeze as ef
+from embedfreeze.cli import main
 
 NOBODY = 65534
 MORE_MEMORY = 1 << 30  # address space, above what a first use of the libraries takes
@@ -47,6 +49,8 @@ def warm_up(root: Path) -> None:
         ef.inspect(root / name)
         ef.read(root / name)
         ef.load(root / name, ef.Vocabulary(["a"]))
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            main(["convert", str(root / name), str(root / "warm.safetensors"), "--force"])
 
 
 def limit_memory() -> None:
