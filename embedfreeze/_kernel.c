@@ -1045,6 +1045,75 @@ static PyObject *scatter_rows(PyObject *Py_UNUSED(module), PyObject *args)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(pool_rows_doc,
+             "pool_rows(values, dim, ids, row_splits, weights, how, pooled)\n--\n\n"
+             "Sums (how 0) or maxima (how 1) of float32 rows, in the order of the ids (int32): row\n"
+             "i of pooled is that of the ids row_splits[i] to row_splits[i + 1] - 1 (int64 [n + 1]),\n"
+             "zeros without any. Where there are weights, a float32 for each row of values, rows\n"
+             "are multiplied by theirs first.");
+
+/* A NaN is the maximum, as NumPy has it. */
+static inline float higher(float a, float b)
+{
+    return a >= b || a != a ? a : b;
+}
+
+static void pool_row(float *pooled, const float *row, idx dim, const float *weight, int first,
+                     int how)
+{
+    float w = weight ? *weight : 1;
+    if (how && first)
+        for (idx j = 0; j < dim; j++)
+            pooled[j] = row[j] * w;
+    else if (how)
+        for (idx j = 0; j < dim; j++)
+            pooled[j] = higher(pooled[j], row[j] * w);
+    else
+        for (idx j = 0; j < dim; j++)
+            pooled[j] += row[j] * w;
+}
+
+static PyObject *pool_rows(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[5] = {{0}};
+    idx dim;
+    int how, ok = 0;
+    if (!PyArg_ParseTuple(args, "y*ny*y*y*iw*", &b[0], &dim, &b[1], &b[2], &b[3], &how, &b[4]))
+        return NULL;
+    idx texts = b[2].len / 8 - 1, n_ids = b[1].len / 4;
+    idx rows = dim < 1 || dim > PY_SSIZE_T_MAX / 8 ? -1 : b[0].len / 4 / dim;
+    if (rows < 0)
+        PyErr_Format(PyExc_ValueError, "dim must be at least 1, received %zd", dim);
+    else if (check_items(&b[0], rows * dim, 4, "values") && check_items(&b[1], n_ids, 4, "ids") &&
+             check_offsets(&b[2], n_ids) &&
+             (!b[3].len || check_items(&b[3], rows, 4, "weights")) &&
+             check_items(&b[4], texts > PY_SSIZE_T_MAX / dim ? -1 : texts * dim, 4, "pooled")) {
+        const float *values = b[0].buf, *weights = b[3].len ? b[3].buf : NULL;
+        const int32_t *ids = b[1].buf;
+        const int64_t *splits = b[2].buf;
+        ok = 1;
+        Py_BEGIN_ALLOW_THREADS
+        for (idx i = 0; i < texts && ok; i++) {
+            float *pooled = (float *)b[4].buf + i * dim;
+            memset(pooled, 0, (size_t)dim * sizeof *pooled);
+            for (int64_t k = splits[i]; k < splits[i + 1]; k++) {
+                ok = ids[k] >= 0 && ids[k] < rows;
+                if (!ok)
+                    break;
+                pool_row(pooled, values + (idx)ids[k] * dim, dim, weights ? weights + ids[k] : NULL,
+                         k == splits[i], how);
+            }
+        }
+        Py_END_ALLOW_THREADS
+        if (!ok)
+            PyErr_SetString(PyExc_ValueError, "an id has no row");
+    }
+    release(b, 5);
+    if (!ok)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 /* ---- writing ----------------------------------------------------------------------------- */
 
 /* `near` in `digits` digits at out, and the end of it; out itself where that does not read back to
@@ -1459,6 +1528,7 @@ static PyMethodDef methods[] = {
     {"is_number", is_number, METH_VARARGS, is_number_doc},
     {"murmur_tokens", murmur_tokens, METH_VARARGS, murmur_tokens_doc},
     {"parse_rows", parse_rows, METH_VARARGS, parse_rows_doc},
+    {"pool_rows", pool_rows, METH_VARARGS, pool_rows_doc},
     {"scatter_rows", scatter_rows, METH_VARARGS, scatter_rows_doc},
     {"subword_rows", subword_rows, METH_VARARGS, subword_rows_doc},
     {NULL, NULL, 0, NULL},

@@ -67,6 +67,16 @@ def parse_rows(
     unusual: Buffer = ...,
     /,
 ) -> int: ...
+def pool_rows(
+    values: Buffer,
+    dim: int,
+    ids: Buffer,
+    row_splits: Buffer,
+    weights: Buffer,
+    how: int,
+    pooled: Buffer,
+    /,
+) -> None: ...
 def scatter_rows(
     source: Buffer, rows: Buffer, target: Buffer, ids: Buffer, row_bytes: int, /
 ) -> None: ...
