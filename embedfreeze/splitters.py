@@ -109,11 +109,8 @@ class Splitter:
 
     def __call__(self, text: str) -> list[str]:
         """The tokens of one text: never empty ones, unless `separators` is None."""
-        delete, separators = self._patterns
-        if self.lowercase:
-            text = text.translate(_ASCII_LOWER) if self.lowercase == "ascii" else text.lower()
-        if delete is not None:
-            text = delete.sub("", text)
+        separators = self._patterns[1]
+        text = self.prepared(text)
         if separators is None:
             tokens = [text]
         elif self.separators == WHITE_SPACE:
@@ -121,6 +118,25 @@ class Splitter:
         else:
             tokens = [token for token in separators.sub(_MARK, text).split(_MARK) if token]
         return self._runs(tokens) if self.ngrams else tokens
+
+    def prepared(self, text: str) -> str:
+        """A text in lower case, without what is deleted: only separators stand between tokens."""
+        if self.lowercase:
+            text = text.translate(_ASCII_LOWER) if self.lowercase == "ascii" else text.lower()
+        delete = self._patterns[0]
+        return text if delete is None else delete.sub("", text)
+
+    @property
+    def cuts_at_lines(self) -> bool:
+        """Do line feeds stand between tokens, and does nothing look beyond them?
+
+        The tokens of several lines are then those of each line.
+        """
+        return (
+            not self.ngrams
+            and self.delete in (None, PUNCTUATION)
+            and self.separators in (WHITE_SPACE, ASCII_WHITE_SPACE)
+        )
 
     def _runs(self, tokens: list[str]) -> list[str]:
         return [
@@ -181,12 +197,7 @@ def all_tokens(splitter: SplitterLike, texts: Sequence[str]) -> list[str]:
 
     Where line feeds separate tokens and nothing looks beyond them, all are cut at once.
     """
-    if (
-        isinstance(splitter, Splitter)
-        and not splitter.ngrams
-        and splitter.delete in (None, PUNCTUATION)
-        and splitter.separators in (WHITE_SPACE, ASCII_WHITE_SPACE)
-    ):
+    if isinstance(splitter, Splitter) and splitter.cuts_at_lines:
         return splitter("\n".join(texts))
     return [token for text in texts for token in splitter(text)]
 

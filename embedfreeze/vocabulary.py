@@ -204,7 +204,7 @@ class Vocabulary(VocabularySources):
             A token is not in a vocabulary without an unknown token.
         """
         several = arguments.several(texts, "texts")
-        rows = self._id_rows(self.splitter(text)[:max_length] for text in several)
+        rows = self.id_rows(self.splitter(text)[:max_length] for text in several)
         length = max_length if max_length is not None else max(map(len, rows), default=0)
         if self.padding_id is None and any(len(row) != length for row in rows):
             raise VocabularyError(
@@ -215,7 +215,14 @@ class Vocabulary(VocabularySources):
             row[: len(known)] = known
         return ids
 
-    def _id_rows(self, texts: Iterable[list[str]]) -> list[list[int]]:
+    def id_rows(self, texts: Iterable[Sequence[str]]) -> list[list[int]]:
+        """Ids of the tokens of texts that are cut already.
+
+        Raises
+        ------
+        UnknownTokenError
+            A token is not in a vocabulary without an unknown token.
+        """
         if self.unknown is None:
             return [[self.index(token) for token in tokens] for tokens in texts]
         if self.unknown_buckets > 1:
@@ -223,7 +230,7 @@ class Vocabulary(VocabularySources):
         find, unknown = self._ids.get, self._ids[self.unknown]
         return [[find(token, unknown) for token in tokens] for tokens in texts]
 
-    def _hashed_rows(self, texts: list[list[str]]) -> list[list[int]]:
+    def _hashed_rows(self, texts: list[Sequence[str]]) -> list[list[int]]:
         """Ids where several stand for unknown tokens; one call hashes all of these."""
         from embedfreeze.vocabularies.tokeras import bucket_numbers
 

@@ -76,11 +76,11 @@ def read(corpus: Corpus) -> tuple[list[str], list[Any], int]:
     labels: list[Any] = []
     skipped = 0
     for part in corpus.parts():
-        batches, bad = corpus.texts(part)
-        for batch in batches:
+        reader = corpus.reader(part)
+        for batch in reader:
             texts += batch.texts
             labels += batch.labels or []
-        skipped += bad.count
+        skipped += reader.bad.count
     return texts, labels, skipped
 
 
@@ -136,7 +136,7 @@ def check_lines(folder: Path, texts: list[str], end: str, *, last: bool) -> None
     assert [part.start for part in parts[1:]] == [part.stop for part in parts[:-1]]
     assert sum(part.size for part in parts) == len(data)
     corpus = Corpus.of(path)
-    found = [text for part in parts for batch in corpus.texts(part)[0] for text in batch.texts]
+    found = [text for part in parts for batch in corpus.reader(part) for text in batch.texts]
     assert found == expected
 
 
@@ -171,7 +171,7 @@ def test_a_file_that_is_cut_while_it_is_read(tmp_path: Path) -> None:
     (part,) = corpus.parts()
     put(tmp_path / "f.txt", b"one\n")
     with pytest.raises(FileError, match="was cut while it was read"):
-        list(corpus.texts(part)[0])
+        list(corpus.reader(part))
 
 
 @pytest.mark.parametrize(
@@ -198,9 +198,9 @@ def test_bad_records(name: str, data: bytes, line: int, rule: str, tmp_path: Pat
     assert read(corpus) == (["one", "three"], [], 1)
     firsts = []
     for part in corpus.parts():
-        batches, bad = corpus.texts(part)
-        list(batches)
-        firsts += [bad.first] if bad.first else []
+        reader = corpus.reader(part)
+        list(reader)
+        firsts += [reader.bad.first] if reader.bad.first else []
     assert len(firsts) == 1
     assert f"line {line}" in firsts[0]
 
@@ -208,7 +208,7 @@ def test_bad_records(name: str, data: bytes, line: int, rule: str, tmp_path: Pat
 def test_texts_that_are_null_in_parquet(tmp_path: Path) -> None:
     table = pa.table({"text": ["one", None, "three", None]})
     parquet.write_table(table, tmp_path / "f.parquet", row_group_size=2)
-    with pytest.raises(FormatError, match=r"f\.parquet: row 1: a text is needed, received None"):
+    with pytest.raises(FormatError, match=r"f\.parquet: row 1: 'text' must be a text, received None"):
         read(Corpus.of(tmp_path / "f.parquet"))
     assert read(Corpus.of(tmp_path / "f.parquet", on_bad_record="skip"))[0] == ["one", "three"]
 

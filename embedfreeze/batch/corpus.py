@@ -6,7 +6,7 @@ import glob
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from embedfreeze.batch.lined import JsonLines, TextLines, TsvLines, line_parts
 from embedfreeze.batch.parquet import ParquetRows, parquet_parts
@@ -15,9 +15,26 @@ from embedfreeze.batch.texts import BadRecords, Columns, OnBadRecord, Part, Text
 from embedfreeze.errors import FileError
 from embedfreeze.files import PathLike, is_remote, open_source, split_packed
 
-__all__ = ["CORPUS_FORMATS", "Corpus"]
+__all__ = ["CORPUS_FORMATS", "Corpus", "Reader"]
 
-Reader = Callable[[Part, Columns, BadRecords], Iterable[Texts]]
+
+class Reader(Protocol):
+    """What reads the records of a part, once.
+
+    Attributes
+    ----------
+    bad : BadRecords
+        Those that were left out so far.
+    position : int
+        Bytes on the disk that were read so far, of a file that is read as a stream.
+    """
+
+    bad: BadRecords
+    position: int
+
+    def __init__(self, part: Part, columns: Columns, bad: BadRecords) -> None: ...
+
+    def __iter__(self) -> Iterator[Texts]: ...
 
 
 @dataclass(frozen=True)
@@ -35,7 +52,7 @@ class _Kind:
     """
 
     suffixes: tuple[str, ...]
-    read: Reader
+    read: type[Reader]
     parts: Callable[[str, int], list[Part]] | None = None
 
 
@@ -127,10 +144,10 @@ class Corpus:
         found = (kind for kind in CORPUS_FORMATS.values() if name.endswith(kind.suffixes))
         return next((kind for kind in found if kind.suffixes), CORPUS_FORMATS["text"])
 
-    def texts(self, part: Part) -> tuple[Iterator[Texts], BadRecords]:
-        """The records of a part, and those that are left out once they were gone through."""
+    def reader(self, part: Part) -> Reader:
+        """What reads the records of a part."""
         bad = BadRecords(part.path, self.on_bad_record)
-        return iter(self._kind(part.path).read(part, self.columns, bad)), bad
+        return self._kind(part.path).read(part, self.columns, bad)
 
 
 def _matches(name: str) -> list[str]:

@@ -199,11 +199,11 @@ def count_corpus(
 def _count_part(
     corpus: Corpus, splitter: SplitterLike, most: int, folder: str, part: Part
 ) -> _Totals:
-    totals, (batches, bad) = _Totals(most, folder), corpus.texts(part)
-    for batch in batches:
+    totals, reader = _Totals(most, folder), corpus.reader(part)
+    for batch in reader:
         totals.n_texts += len(batch.texts)
         totals.add(all_tokens(splitter, batch.texts))
-    totals.skipped, totals.first_skipped = bad.count, bad.first
+    totals.skipped, totals.first_skipped = reader.bad.count, reader.bad.first
     return totals
 
 

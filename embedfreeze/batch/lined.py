@@ -58,6 +58,7 @@ class LinedReader(ABC):
     """
 
     header_lines = 0  # of a file
+    position = 0  # bytes on the disk that were read
 
     def __init__(self, part: Part, columns: Columns, bad: BadRecords) -> None:
         self.part, self.columns, self.bad = part, columns, bad
@@ -98,7 +99,9 @@ class LinedReader(ABC):
     def _pieces(self) -> Iterator[bytes]:
         if self.part.start is None or self.part.stop is None:
             with open_source(self.part.path) as source:
-                yield from map(bytes, source.blocks())
+                for block in source.blocks():
+                    self.position = source.position
+                    yield bytes(block)
             return
         try:
             with open(self.part.path, "rb", buffering=0) as file:
@@ -144,6 +147,16 @@ class LinedReader(ABC):
 class TextLines(LinedReader):
     """Each line is a text, empty ones too."""
 
+    def __init__(self, part: Part, columns: Columns, bad: BadRecords) -> None:
+        super().__init__(part, columns, bad)
+        for what in ("label", "id"):
+            if getattr(columns, what) is not None:
+                raise FormatError(
+                    f"a corpus with a text on each line has no {what}: name its format with "
+                    f"format= (--format)",
+                    path=part.path,
+                )
+
     def records(self, lines: Lines, first: int) -> Texts:
         return Texts([line for line in lines if line is not None])
 
@@ -158,7 +171,7 @@ class JsonLines(LinedReader):
         for i, line in enumerate(lines):
             if line and not line.isspace():
                 try:
-                    found.append(_values(line, names))
+                    found.append(self.columns.record(_values(line, names)))
                 except ValueError as error:
                     self.bad.add(str(error), line=self.number(first + i))
         return gathered(found, self.columns)
@@ -176,10 +189,7 @@ def _values(line: str, names: list[str | int]) -> list[Any]:
         if name not in record:
             there = ", ".join(map(repr, record))
             raise ValueError(f"a record must have {name!r}, received {there or 'nothing'}")
-    values = [record[name] for name in names]
-    if not isinstance(values[0], str):
-        raise ValueError(f"{names[0]!r} must be a text, received {values[0]!r:.60}")
-    return values
+    return [record[name] for name in names]
 
 
 class TsvLines(LinedReader):
@@ -192,13 +202,16 @@ class TsvLines(LinedReader):
         self.header_lines = int(self.layout.has_header)
 
     def records(self, lines: Lines, first: int) -> Texts:
-        rows = []
+        found = []
         for i, line in enumerate(lines):
             if line is not None:
-                row = line.split("\t")
-                if self.layout.fits(row, self.bad, partial(self.number, first + i)):
-                    rows.append(row)
-        return self.layout.texts(rows)
+                place = partial(self._place, first + i)
+                record = self.layout.record(line.split("\t"), self.bad, place)
+                found += [] if record is None else [record]
+        return gathered(found, self.columns)
+
+    def _place(self, i: int) -> dict[str, int]:
+        return {"line": self.number(i)}
 
 
 def _first_line(path: str) -> str:

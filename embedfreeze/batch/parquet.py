@@ -49,6 +49,8 @@ def parquet_parts(path: str, size: int) -> list[Part]:
 class ParquetRows:
     """Reads the records of row groups."""
 
+    position = 0  # of a packed file nobody knows
+
     def __init__(self, part: Part, columns: Columns, bad: BadRecords) -> None:
         self.part, self.columns, self.bad = part, columns, bad
 
@@ -65,8 +67,10 @@ class ParquetRows:
                 row += batch.num_rows
 
     def _texts(self, found: list[list[Any]], first: int) -> Texts:
-        records = [list(record) for record in zip(*found, strict=True)]
-        for i, (text, *_) in enumerate(records):
-            if not isinstance(text, str):
-                self.bad.add(f"a text is needed, received {text!r:.60}", row=first + i)
-        return gathered([one for one in records if isinstance(one[0], str)], self.columns)
+        good = []
+        for i, values in enumerate(zip(*found, strict=True)):
+            try:
+                good.append(self.columns.record(list(values)))
+            except ValueError as error:
+                self.bad.add(str(error), row=first + i)
+        return gathered(good, self.columns)

@@ -70,17 +70,19 @@ class TableLayout:
             places += [] if found is None else [found]
         return cls(len(first), columns.has_header, tuple(places), columns)
 
-    def fits(self, row: list[str], bad: BadRecords, line: Callable[[], int]) -> bool:
-        """Has a row as many fields as the first? Else it is bad."""
-        if len(row) == self.width:
-            return True
-        rule = f"rows must have as many fields as the first, {self.width}, received {len(row)}"
-        bad.add(rule, line=line())
-        return False
-
-    def texts(self, rows: list[list[str]]) -> Texts:
-        """What is wanted of rows that fit."""
-        return gathered([[row[place] for place in self.places] for row in rows], self.columns)
+    def record(
+        self, row: list[Any], bad: BadRecords, place: Callable[[], dict[str, int]]
+    ) -> list[Any] | None:
+        """What is wanted of a row; None for one that is bad."""
+        try:
+            if len(row) != self.width:
+                raise ValueError(
+                    f"rows must have as many fields as the first, {self.width}, received {len(row)}"
+                )
+            return self.columns.record([row[place] for place in self.places])
+        except ValueError as error:
+            bad.add(str(error), **place())
+            return None
 
 
 @contextmanager
@@ -94,6 +96,8 @@ def _any_field_size() -> Iterator[None]:
 
 class CsvRows:
     """Reads the records of a CSV file."""
+
+    position = 0  # bytes on the disk that were read
 
     def __init__(self, part: Part, columns: Columns, bad: BadRecords) -> None:
         self.part, self.columns, self.bad = part, columns, bad
@@ -109,8 +113,9 @@ class CsvRows:
             if layout.has_header:
                 batch = self._next(rows, ROWS)
             while batch:
-                good = [row for row, line in batch if self._is_good(row, line, layout)]
-                yield layout.texts(good)
+                found = (self._record(row, line, layout) for row, line in batch)
+                good = [record for record in found if record is not None]
+                yield gathered(good, self.columns)
                 batch = self._next(rows, ROWS)
 
     def _lines(self, source: Source) -> Iterator[str]:
@@ -118,6 +123,7 @@ class CsvRows:
         decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         rest, at_start = "", True
         for block in chain(map(bytes, source.blocks()), [b""]):
+            self.position = source.position
             text = decoder.decode(block, final=not block)
             self._damaged = self._damaged or not _is_whole(text)
             if at_start:
@@ -141,11 +147,11 @@ class CsvRows:
                 line=rows.line_num,
             ) from error
 
-    def _is_good(self, row: list[str], line: int, layout: TableLayout) -> bool:
+    def _record(self, row: list[str], line: int, layout: TableLayout) -> list[Any] | None:
         if self._damaged and not all(map(_is_whole, row)):
             self.bad.add("a record must be UTF-8, received other bytes", line=line)
-            return False
-        return layout.fits(row, self.bad, lambda: line)
+            return None
+        return layout.record(row, self.bad, lambda: {"line": line})
 
 
 def _is_whole(text: str) -> bool:

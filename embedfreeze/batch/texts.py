@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from embedfreeze.errors import FormatError
 
-__all__ = ["BadRecords", "Columns", "OnBadRecord", "Part", "Texts", "gathered"]
+__all__ = ["BadRecords", "Columns", "LabelDtype", "OnBadRecord", "Part", "Texts", "gathered"]
 
 Name = str | int
 OnBadRecord = Literal["error", "skip"]
+LabelDtype = Literal["int64", "float32"]
+LABEL_LIMIT = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,18 @@ class Columns:
         Carried along where they are named.
     header : bool, optional
         Do CSV and TSV files begin with names? Default: yes, unless places are given alone.
+    label_names : tuple of str, optional
+        What labels are called; each becomes its place among them. Default: labels are numbers.
+    label_dtype : {"int64", "float32"}
+        Of labels that are numbers.
     """
 
     text: Name | None = None
     label: Name | None = None
     id: Name | None = None
     header: bool | None = None
+    label_names: tuple[str, ...] | None = None
+    label_dtype: LabelDtype = "int64"
 
     @property
     def has_header(self) -> bool:
@@ -38,6 +48,53 @@ class Columns:
             return self.header
         given = [name for name in (self.text, self.label, self.id) if name is not None]
         return not given or any(isinstance(name, str) for name in given)
+
+    def record(self, values: list[Any]) -> list[Any]:
+        """A record as it is handed on: its text, its label as a number, its id as a text.
+
+        Raises
+        ------
+        ValueError
+            The text is none, or the label is no number or has none of the names.
+        """
+        if not isinstance(values[0], str):
+            name = "text" if self.text is None else self.text
+            raise ValueError(f"{name!r} must be a text, received {values[0]!r:.60}")
+        if self.label is not None:
+            values[1] = self._label(values[1])
+        if self.id is not None:
+            values[-1] = _id(values[-1])
+        return values
+
+    def _label(self, found: Any) -> int | float:
+        if self.label_names is not None:
+            if str(found) not in self.label_names:
+                raise ValueError(
+                    f"a label must be one of {', '.join(self.label_names)}, received {found!r:.60}"
+                )
+            return self.label_names.index(str(found))
+        number, as_float = _number(found), self.label_dtype == "float32"
+        if abs(number) < LABEL_LIMIT and (as_float or number == int(number)):
+            return float(number) if as_float else int(number)
+        kind = "a number" if as_float else "a whole number"
+        raise ValueError(f"a label must be {kind}, received {found!r:.60}")
+
+
+def _number(found: Any) -> int | float:
+    """A number, or NaN for what is none; whole numbers are exact."""
+    if isinstance(found, str) and "_" in found:
+        return math.nan
+    with suppress(TypeError, ValueError):
+        return found if isinstance(found, float) else int(found)
+    with suppress(TypeError, ValueError):
+        return float(found)
+    return math.nan
+
+
+def _id(found: Any) -> str:
+    if isinstance(found, str | int):
+        return str(found)
+    raise ValueError(f"an id must be a text or a whole number, received {found!r:.60}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +105,15 @@ class Texts:
     ----------
     texts : list of str
         One a record.
-    labels, ids : list or None
-        As the file has them, where they were asked for.
+    labels : list of int or of float, or None
+        Where they were asked for.
+    ids : list of str or None
+        Where they were asked for.
     """
 
     texts: list[str]
-    labels: list[Any] | None = None
-    ids: list[Any] | None = None
+    labels: list[int] | list[float] | None = None
+    ids: list[str] | None = None
 
 
 @dataclass
