@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -258,16 +257,8 @@ class LiveTables:
 live_tables = LiveTables()
 
 
-def _tokens(embeddings: Embeddings | AlignedEmbeddings) -> Tokens:
-    tokens = embeddings.tokens
-    return tokens if isinstance(tokens, Tokens) else Tokens.from_strings(tokens)
-
-
 def _tokens_digest(embeddings: Embeddings | AlignedEmbeddings | None) -> str:
-    """Hexadecimal SHA-256 over the lengths of the tokens, int64, and over their bytes."""
     if embeddings is None:
         return ""
-    tokens = _tokens(embeddings)
-    digest = hashlib.sha256(np.diff(tokens.offsets).astype("<i8").tobytes())
-    digest.update(tokens.blob[tokens.offsets[0] : tokens.offsets[-1]])
-    return digest.hexdigest()
+    tokens = embeddings.tokens
+    return (tokens if isinstance(tokens, Tokens) else Tokens.from_strings(tokens)).digest

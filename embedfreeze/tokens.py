@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -200,6 +201,13 @@ class Tokens(Sequence[str]):
         )
 
     __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 over the lengths of the tokens, int64, and over their bytes."""
+        digest = hashlib.sha256(np.diff(self.offsets).astype("<i8").tobytes())
+        digest.update(self._used_blob())
+        return digest.hexdigest()
 
     def _used_blob(self) -> memoryview:
         return self.blob[self.offsets[0] : self.offsets[-1]]

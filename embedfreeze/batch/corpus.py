@@ -53,7 +53,7 @@ class _Kind:
 
     suffixes: tuple[str, ...]
     read: type[Reader]
-    parts: Callable[[str, int], list[Part]] | None = None
+    parts: Callable[[str, int, int | None], list[Part]] | None = None
 
 
 CORPUS_FORMATS = {
@@ -115,17 +115,17 @@ class Corpus:
         if not self.paths:
             raise ValueError("a corpus must have a file, received none")
 
-    def parts(self) -> list[Part]:
-        """What is read by itself, in the order of the corpus.
+    def parts(self, part_bytes: int | None = None) -> list[Part]:
+        """What is read by itself, in the order of the corpus; lines in parts of so many bytes.
 
         Raises
         ------
         FileError
             A file cannot be read.
         """
-        return [part for path in self.paths for part in self._parts_of(path)]
+        return [part for path in self.paths for part in self._parts_of(path, part_bytes)]
 
-    def _parts_of(self, path: str) -> list[Part]:
+    def _parts_of(self, path: str, part_bytes: int | None) -> list[Part]:
         if os.path.exists(path) and not os.path.isfile(path):
             raise FileError("is a pipe or a device, which can be read once: name files", path=path)
         if os.path.isfile(path) and not os.path.getsize(path):
@@ -135,7 +135,7 @@ class Corpus:
         cut = self._kind(path).parts
         if cut is None or not plain or is_remote(path):
             return [Part(path, size=size)]
-        return cut(path, size)
+        return cut(path, size, part_bytes)
 
     def _kind(self, path: str) -> _Kind:
         if self.format is not None:

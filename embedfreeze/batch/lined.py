@@ -32,14 +32,15 @@ Lines = list[str | None]  # None for a line that is not UTF-8
 BOM = b"\xef\xbb\xbf"
 
 
-def line_parts(path: str, size: int) -> list[Part]:
+def line_parts(path: str, size: int, part_bytes: int | None = None) -> list[Part]:
     """Ranges of whole lines of a plain file of so many bytes."""
-    if size <= PART_BYTES:
+    most = part_bytes or PART_BYTES
+    if size <= most:
         return [Part(path, 0, size, size)] if size else []
     cuts = [0]
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         while cuts[-1] < size:
-            end = mapped.find(b"\n", min(cuts[-1] + PART_BYTES, size) - 1)
+            end = mapped.find(b"\n", min(cuts[-1] + most, size) - 1)
             cuts.append(size if end < 0 else end + 1)
     return [Part(path, low, high, high - low) for low, high in pairwise(cuts)]
 

@@ -39,7 +39,7 @@ def _opened(path: str) -> Iterator[Any]:
             ) from error
 
 
-def parquet_parts(path: str, size: int) -> list[Part]:
+def parquet_parts(path: str, size: int, _: int | None = None) -> list[Part]:
     """A part for each row group."""
     with _opened(path) as file:
         n = file.num_row_groups

@@ -1,30 +1,37 @@
-"""A progress bar over the parts of a corpus."""
+"""A progress bar over the bytes of a corpus."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from embedfreeze.batch.texts import Part
 from embedfreeze.formats.progress import PATIENCE
 
-__all__ = ["tracked"]
+__all__ = ["byte_bar", "tracked"]
 
 R = TypeVar("R")
 
 
-def tracked(parts: Sequence[Part], results: Iterable[R], what: str) -> Iterator[R]:
-    """The results of parts, with a bar on standard error if that is a terminal."""
+@contextmanager
+def byte_bar(total: int, what: str) -> Iterator[Callable[[int], object]]:
+    """A bar on standard error, if that is a terminal: what is called with bytes that are done."""
     if not sys.stderr.isatty():
-        yield from results
+        yield lambda size: None
         return
     from tqdm import tqdm
 
-    total = sum(part.size for part in parts)
     with tqdm(
         total=total, desc=what, unit="B", unit_scale=True, delay=PATIENCE, leave=False
     ) as bar:
+        yield bar.update
+
+
+def tracked(parts: Sequence[Part], results: Iterable[R], what: str) -> Iterator[R]:
+    """The results of parts, with a bar."""
+    with byte_bar(sum(part.size for part in parts), what) as bar:
         for part, result in zip(parts, results, strict=True):
             yield result
-            bar.update(part.size)
+            bar(part.size)
