@@ -2,8 +2,8 @@
 # the files in SOURCES, so every one of them works as the first command on a fresh machine.
 VENV ?= .venv
 BIN := $(VENV)/bin
-SOURCES := setup.cfg setup.py pyproject.toml embedfreeze/_kernel.c embedfreeze/_decimal.h \
-	embedfreeze/_guard.h embedfreeze/_subwords.h
+SOURCES := setup.cfg setup.py pyproject.toml embedfreeze/_kernel.c embedfreeze/_checksum.h \
+	embedfreeze/_decimal.h embedfreeze/_guard.h embedfreeze/_subwords.h
 
 # The first Python that can make an environment and compile the kernel. Each is asked rather than
 # looked for, because the name may stand for a version manager that has no such version.

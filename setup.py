@@ -8,6 +8,7 @@ setup(
             "embedfreeze._kernel",
             ["embedfreeze/_kernel.c"],
             depends=[
+                "embedfreeze/_checksum.h",
                 "embedfreeze/_decimal.h",
                 "embedfreeze/_guard.h",
                 "embedfreeze/_subwords.h",

@@ -4,6 +4,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "_checksum.h"
 #include "_decimal.h"
 #include "_guard.h"
 #include "_subwords.h"
@@ -1453,6 +1454,29 @@ static PyObject *murmur_tokens(PyObject *Py_UNUSED(module), PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* ---- checksums --------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(crc32c_doc, "crc32c(buffer, by_tables=False)\n--\n\n"
+                         "The CRC-32C of some bytes; on request as processors without an instruction\n"
+                         "for it compute it.");
+
+static PyObject *crc32c(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[1] = {{0}};
+    int by_tables = 0;
+    uint32_t crc;
+    if (!PyArg_ParseTuple(args, "y*|p", &b[0], &by_tables)) {
+        release(b, 1);
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    crc = by_tables ? ef_crc32c_by_tables(b[0].buf, (size_t)b[0].len)
+                    : ef_crc32c(b[0].buf, (size_t)b[0].len);
+    Py_END_ALLOW_THREADS
+    release(b, 1);
+    return PyLong_FromUnsignedLong(crc);
+}
+
 /* ---- guards of mapped files --------------------------------------------------------------- */
 
 PyDoc_STRVAR(guard_enter_doc,
@@ -1509,6 +1533,7 @@ static PyMethodDef methods[] = {
     {"are_finite", are_finite, METH_O, are_finite_doc},
     {"copy_rows", copy_rows, METH_VARARGS, copy_rows_doc},
     {"count_lines", count_lines, METH_VARARGS, count_lines_doc},
+    {"crc32c", crc32c, METH_VARARGS, crc32c_doc},
     {"find_entries", find_entries, METH_VARARGS, find_entries_doc},
     {"find_heap_strings", find_heap_strings, METH_VARARGS, find_heap_strings_doc},
     {"find_lines", find_lines, METH_VARARGS, find_lines_doc},
@@ -1538,4 +1563,8 @@ static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "embedfreeze._kernel", NULL, 0, methods, NULL, NULL, NULL, NULL,
 };
 
-PyMODINIT_FUNC PyInit__kernel(void) { return PyModuleDef_Init(&definition); }
+PyMODINIT_FUNC PyInit__kernel(void)
+{
+    ef_crc32c_prepare();
+    return PyModuleDef_Init(&definition);
+}

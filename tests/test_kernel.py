@@ -353,6 +353,52 @@ def test_every_boundary_of_utf8() -> None:
     assert [_kernel.first_not_utf8(*joined([token])) < 0 for token in tokens] == expected
 
 
+# ---- checksums -----------------------------------------------------------------------------------
+
+ISCSI_READ = (
+    "01c00000 00000000 00000000 00000000 14000000 00000400 00000014 00000018 28000000 00000000"
+    "02000000 00000000"
+)
+
+
+def reference_crc32c(data: bytes) -> int:
+    """Byte by byte, with a table of what each does."""
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+        table.append(value)
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
+    return crc ^ 0xFFFFFFFF
+
+
+@pytest.mark.parametrize("by_tables", [False, True])
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (bytes(32), 0x8A9136AA),
+        (b"\xff" * 32, 0x62A8AB43),
+        (bytes(range(32)), 0x46DD794E),
+        (bytes(range(31, -1, -1)), 0x113FDB5C),
+        (bytes.fromhex(ISCSI_READ), 0xD9963A56),
+        (b"123456789", 0xE3069283),
+        (b"", 0),
+    ],
+)
+def test_crc32c_of_rfc_3720(data: bytes, expected: int, by_tables: bool) -> None:
+    assert _kernel.crc32c(guarded(data), by_tables) == expected
+
+
+@given(st.binary(max_size=300), st.integers(0, 9))
+def test_crc32c(data: bytes, start: int) -> None:
+    """From any address on, of any length."""
+    view = guarded(data)[start:]
+    expected = reference_crc32c(data[start:])
+    assert _kernel.crc32c(view) == _kernel.crc32c(view, True) == expected
+
+
 # ---- lines ---------------------------------------------------------------------------------------
 
 text_bytes = st.one_of(
@@ -926,6 +972,12 @@ def test_records_larger_than_the_buffer(row_bytes: int) -> None:
     assert _kernel.guess_record(data, 0, row_bytes) == -1
 
 
+@pytest.mark.parametrize("arguments", [(), ("text",), (1,), (b"", 0, 0), (np.zeros(9)[::2],)])
+def test_a_checksum_is_of_bytes(arguments: tuple[Any, ...]) -> None:
+    with pytest.raises((TypeError, ValueError, BufferError)):
+        _kernel.crc32c(*arguments)
+
+
 def test_what_is_read_only_is_not_written() -> None:
     with pytest.raises(TypeError):
         _kernel.gather_spans(b"abc", SPAN, b"12345")
@@ -975,6 +1027,7 @@ def long_calls() -> dict[str, Call]:
         "are_finite": (_kernel.are_finite, (np.zeros(10**7, np.float32),)),
         "copy_rows": (_kernel.copy_rows, (text, large, bytearray(50 * 10**6))),
         "count_lines": (_kernel.count_lines, (text * 10, 0, 10 * len(text))),
+        "crc32c": (_kernel.crc32c, (text * 10, True)),
         "find_lines": (_kernel.find_lines, (text, 0, len(text), SPACE, *index, i64(n))),
         "find_records": (_kernel.find_records, (text, 0, len(text), 10, n, *NO_INDEX, i64(2 * n))),
         "first_not_utf8": (_kernel.first_not_utf8, (long_token, long_offsets)),
@@ -992,7 +1045,8 @@ def long_calls() -> dict[str, Call]:
 
 
 LONG_CALLS = [
-    *("are_finite", "copy_rows", "count_lines", "find_lines", "find_records", "first_not_utf8"),
+    *("are_finite", "copy_rows", "count_lines", "crc32c", "find_lines", "find_records"),
+    "first_not_utf8",
     *("format_records", "format_rows", "gather_spans", "hash_tokens", "index_find"),
     *("index_insert", "parse_rows"),
 ]

@@ -9,9 +9,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from embedfreeze.checkpoints.checksums import masked_crc32c
 from embedfreeze.checkpoints.messages import number
 
-__all__ = ["MAGIC", "crc32c", "entries"]
+__all__ = ["MAGIC", "entries"]
 
 MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
 _FOOTER_BYTES = 48
@@ -63,7 +64,7 @@ def _block(data: memoryview, offset: int, size: int) -> memoryview:
         raise ValueError("a block ends behind the file")
     block, kind = data[offset : offset + size], data[offset + size]
     (checksum,) = struct.unpack_from("<I", data, offset + size + 1)
-    if checksum != crc32c(data[offset : offset + size + 1]):
+    if checksum != masked_crc32c(data[offset : offset + size + 1]):
         raise ValueError(f"the block at byte {offset} does not have its checksum")
     if kind == _SNAPPY:
         block = memoryview(_unpacked(block))
@@ -88,31 +89,6 @@ def _of_block(block: memoryview) -> Iterator[tuple[bytes, memoryview]]:
         at += more
         yield key, block[at : at + length]
         at += length
-
-
-# ---- checksums
-
-
-def _crc_table() -> list[int]:
-    """What each byte does to a CRC with the polynomial of Castagnoli."""
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
-        table.append(value)
-    return table
-
-
-_CRC_TABLE = _crc_table()
-
-
-def crc32c(data: memoryview) -> int:
-    """The CRC-32C of some bytes, turned by 15 bits and raised as LevelDB keeps it."""
-    table, crc = _CRC_TABLE, 0xFFFFFFFF
-    for byte in data:
-        crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
-    crc ^= 0xFFFFFFFF
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 # ---- packed blocks
