@@ -10,6 +10,7 @@ from embedfreeze import errors
 if TYPE_CHECKING:
     from embedfreeze.align import AlignedEmbeddings, align, load
     from embedfreeze.batch.counting import CorpusCounts, count_corpus
+    from embedfreeze.batch.encoding import encode
     from embedfreeze.convert import Conversion, convert
     from embedfreeze.coverage import Coverage
     from embedfreeze.embeddings import Embeddings
@@ -47,6 +48,7 @@ _LATE = {
     "build_model": "model",
     "convert": "convert",
     "count_corpus": "batch.counting",
+    "encode": "batch.encoding",
     "frozen_scalar": "variable",
     "inspect": "formats.inspecting.inspection",
     "load": "align",
@@ -77,6 +79,7 @@ __all__ = [
     "build_model",
     "convert",
     "count_corpus",
+    "encode",
     "errors",
     "frozen_scalar",
     "inspect",

@@ -208,7 +208,9 @@ def test_bad_records(name: str, data: bytes, line: int, rule: str, tmp_path: Pat
 def test_texts_that_are_null_in_parquet(tmp_path: Path) -> None:
     table = pa.table({"text": ["one", None, "three", None]})
     parquet.write_table(table, tmp_path / "f.parquet", row_group_size=2)
-    with pytest.raises(FormatError, match=r"f\.parquet: row 1: 'text' must be a text, received None"):
+    with pytest.raises(
+        FormatError, match=r"f\.parquet: row 1: 'text' must be a text, received None"
+    ):
         read(Corpus.of(tmp_path / "f.parquet"))
     assert read(Corpus.of(tmp_path / "f.parquet", on_bad_record="skip"))[0] == ["one", "three"]
 

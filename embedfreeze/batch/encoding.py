@@ -7,16 +7,15 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any, get_args
 
 import numpy as np
 
 from embedfreeze.align import AlignedEmbeddings
 from embedfreeze.batch.corpus import Corpus
-from embedfreeze.batch.engines import ENGINES, Engine, run_tasks
+from embedfreeze.batch.engines import ENGINES, Engine, Run, running
 from embedfreeze.batch.features import FEATURES, Features, open_table, part_tasks
 from embedfreeze.batch.jobfolder import JobFolder, ShardRecord
 from embedfreeze.batch.manifest import Manifest
@@ -152,6 +151,8 @@ def encode(
     wanted = _Wanted(features, weights, sif_a, max_length, output, shard_bytes)
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, received {engine!r}")
+    if address is not None and engine != "ray":
+        raise ValueError(f'an address is that of engine="ray", received engine={engine!r}')
     rows, place = _table(table)
     if splitter is None and isinstance(table, AlignedEmbeddings):
         splitter = table.vocabulary.splitter
@@ -176,10 +177,11 @@ def encode(
     with JobFolder.opened(path, job, output, found, overwrite=overwrite) as folder:
         if folder.finished is not None:
             return folder.finished
-        run = partial(run_tasks, maker, engine=engine, processes=processes, address=address)
-        with _stored(rows, maker.table, place):
-            manifest = _Job(maker, folder, rows, wanted, job, run).finished()
-    return manifest
+        with (
+            _stored(rows, maker.table, place),
+            running(maker, engine, processes=processes, address=address) as run,
+        ):
+            return _Job(maker, folder, rows, wanted, job, run).finished()
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,7 @@ class _Wanted:
                 raise ValueError(f"{name} must be at least 1, received {number}")
         if self.features == "ids" and self.max_length is None:
             raise ValueError(
-                'padded ids need a length: give max_length= (--max-length), or make '
+                "padded ids need a length: give max_length= (--max-length), or make "
                 'features="ragged"'
             )
         if self.weights is not None and self.features not in POOLINGS:
@@ -283,7 +285,7 @@ class _Job:
     rows: Embeddings
     wanted: _Wanted
     job: dict[str, Any]
-    run: Callable[..., Iterator[Any]]
+    run: Run
 
     def finished(self) -> Manifest:
         """Make all shards that are not done, and the manifest."""
@@ -291,7 +293,7 @@ class _Job:
         if self.wanted.weights is not None and not os.path.exists(self.folder.file(WEIGHTS)):
             self._write_weights(tasks)
         done = frozenset(self.folder.done)
-        results: Iterator[list[ShardRecord]] = self.run(self.maker, tasks, done, "encode")
+        results: Iterator[list[ShardRecord]] = self.run("shards", tasks, done, "encode")
         for records in results:
             for record in records:
                 self.folder.record(record)
@@ -318,7 +320,7 @@ class _Job:
             weights = sif_weights(self.rows.alignment.counts, self.wanted.sif_a)
         else:
             texts, counts = 0, np.zeros(len(self.rows), np.int64)
-            for n, found, more in self.run(self.maker.texts_with, tasks, frozenset(), "weights"):
+            for n, found, more in self.run("texts_with", tasks, frozenset(), "weights"):
                 texts += n
                 counts[found] += more
             weights = inverse_frequencies(counts, texts)

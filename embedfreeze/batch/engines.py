@@ -4,61 +4,73 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 from embedfreeze.batch.features import Features, Task, chunks
 from embedfreeze.batch.processes import process_count, process_imap
 from embedfreeze.batch.progress import byte_bar
 
-__all__ = ["ENGINES", "Engine", "run_tasks"]
+__all__ = ["ENGINES", "Engine", "Run", "running"]
 
 Engine = Literal["local", "ray"]
 ENGINES: tuple[str, ...] = get_args(Engine)
-R = TypeVar("R")
 
 
-def run_tasks(
-    maker: Features,
-    work: Callable[..., R],
-    tasks: Sequence[Task],
-    done: frozenset[str],
-    what: str,
-    *,
-    engine: str,
-    processes: int | None,
-    address: str | None,
-) -> Iterator[R]:
-    """Results of `work` for the tasks that are not done, with a bar of their bytes.
+Run = Callable[[str, Sequence[Task], frozenset[str], str], Iterator[Any]]
+
+
+@contextmanager
+def running(
+    maker: Features, engine: str, *, processes: int | None, address: str | None
+) -> Iterator[Run]:
+    """What runs tasks: called with the name of a method of `Features`, tasks, shards that are done,
+    and what a bar is to show; it gives the results as they come.
 
     Parameters
     ----------
     maker : Features
-        What the tasks are for.
-    work : callable
-        What is done with a task, and with the names in `done`.
-    tasks : sequence of Task
-        Parts of the corpus.
-    done : frozenset of str
-        Names of shards.
-    what : str
-        For the bar.
+        What has the method.
     engine, processes, address
         As for `encode`.
     """
-    left = [task for task in tasks if task.name not in done]
-    call = partial(work, done=done)
-    with byte_bar(sum(task.part.size for task in left), what) as bar:
-        if engine == "ray":
-            from embedfreeze.batch.onray import ray_imap
+    if engine == "local":
+        yield partial(_run_locally, maker, processes)
+        return
+    from embedfreeze.batch.onray import cluster, table_on_nodes
 
-            for task, result in ray_imap(call, left, address):
-                yield result
-                bar(task.part.size)
-            return
-        sizes: deque[int] = deque()
+    with cluster(address), table_on_nodes(maker) as there:
+        yield partial(_run_on_ray, there)
+
+
+def _run_on_ray(
+    maker: Features, method: str, tasks: Sequence[Task], done: frozenset[str], what: str
+) -> Iterator[Any]:
+    from embedfreeze.batch.onray import ray_imap
+
+    left = [task for task in tasks if task.name not in done]
+    work = partial(getattr(maker, method), done=done)
+    with byte_bar(sum(task.part.size for task in left), what) as bar:
+        for task, result in ray_imap(work, left):
+            yield result
+            bar(task.part.size)
+
+
+def _run_locally(
+    maker: Features,
+    processes: int | None,
+    method: str,
+    tasks: Sequence[Task],
+    done: frozenset[str],
+    what: str,
+) -> Iterator[Any]:
+    left = [task for task in tasks if task.name not in done]
+    work = partial(getattr(maker, method), done=done)
+    sizes: deque[int] = deque()
+    with byte_bar(sum(task.part.size for task in left), what) as bar:
         pieces = _pieces(maker, left, done, sizes)
-        for result in process_imap(call, pieces, _processes(processes, left)):
+        for result in process_imap(work, pieces, _processes(processes, left)):
             yield result
             bar(sizes.popleft())
 

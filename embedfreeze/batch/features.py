@@ -135,7 +135,7 @@ class Features:
             return Column("ids", "int32", (self.max_length,))
         return Column("features", "float32", (dim,))
 
-    def __call__(self, task: Task, done: frozenset[str] = frozenset()) -> list[ShardRecord]:
+    def shards(self, task: Task, done: frozenset[str] = frozenset()) -> list[ShardRecord]:
         """The shards of a task that are not done."""
         if not task.is_stream:
             return [self._write(task)]

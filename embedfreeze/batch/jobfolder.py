@@ -106,6 +106,7 @@ class JobFolder:
 
     def _take(self, job: dict[str, Any], overwrite: bool) -> None:
         found = self._found_job()
+        overwrite = overwrite or (found is not None and not self._has_results())
         if found is not None and found != job and not overwrite:
             other = ", ".join(name for name in job if found.get(name) != job[name])
             raise FileError(
@@ -143,6 +144,12 @@ class JobFolder:
         except (FileNotFoundError, ValueError):
             return None
         return found if isinstance(found, dict) else None
+
+    def _has_results(self) -> bool:
+        """Is a shard done?"""
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.getsize(self.file(PROGRESS)) > 0
+        return os.path.exists(self.file(MANIFEST))
 
     def _clear(self, overwrite: bool) -> None:
         """Remove what another job left; `FileError` for what is somebody else's."""

@@ -110,7 +110,8 @@ def inverse_frequencies(texts_with: npt.NDArray[np.int64], texts: int) -> Float3
     texts : int
         How many there are.
     """
-    return (np.log((1 + texts) / (1 + texts_with)) + 1).astype(np.float32)
+    weights: Float32 = (np.log((1 + texts) / (1 + texts_with)) + 1).astype(np.float32)
+    return weights
 
 
 def sif_weights(counts: npt.NDArray[np.int64] | None, a: float) -> Float32:
@@ -138,4 +139,5 @@ def sif_weights(counts: npt.NDArray[np.int64] | None, a: float) -> Float32:
             "SIF weights need the counts of the tokens, received a table without: align it to a "
             "vocabulary of embedfreeze.count_corpus (embedfreeze vocabulary)"
         )
-    return (a / (a + known / known.sum())).astype(np.float32)
+    weights: Float32 = (a / (a + known / known.sum())).astype(np.float32)
+    return weights

@@ -14,6 +14,7 @@ from embedfreeze.storage import DTYPES
 __all__ = [
     "add_reading",
     "add_rows",
+    "bytes_of",
     "count",
     "format_name",
     "input_of",

@@ -24,7 +24,7 @@ from embedfreeze.splitters import (
 from embedfreeze.vocabularies.lines import read_bytes
 from embedfreeze.vocabulary import Vocabulary
 
-__all__ = ["add_corpus", "add_options", "corpus_of", "splitter_of"]
+__all__ = ["add_corpus", "add_options", "add_splitter", "corpus_of", "place", "splitter_of"]
 
 FUNCTION = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)")
 
@@ -55,6 +55,23 @@ def add_corpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=positive, metavar="N", help="default: all cores")
 
 
+def add_splitter(parser: argparse.ArgumentParser, default: str | None = "keras") -> None:
+    """Options of what cuts texts into tokens, for `splitter_of`."""
+    parser.add_argument(
+        "--tokenizer",
+        metavar="HOW",
+        default=default,
+        help="keras (lower-case, without punctuation, at white space), whitespace, a Hugging Face "
+        "tokenizer.json, or MODULE:FUNCTION; default: " + (default or "that of the vocabulary"),
+    )
+    parser.add_argument(
+        "--separators",
+        metavar="EXPRESSION",
+        help="a regular expression of what stands between tokens, in place of white space",
+    )
+    parser.add_argument("--lowercase", action=argparse.BooleanOptionalAction)
+
+
 def corpus_of(options: argparse.Namespace) -> dict[str, Any]:
     """The options of a corpus, by name."""
     names = ("format", "column", "header", "on_bad_record", "processes")
@@ -71,19 +88,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         required=True,
         help=".txt (a token a line; counts and settings beside it) or .json",
     )
-    parser.add_argument(
-        "--tokenizer",
-        metavar="HOW",
-        default="keras",
-        help="keras (lower-case, without punctuation, at white space), whitespace, a Hugging Face "
-        "tokenizer.json, or MODULE:FUNCTION; default: keras",
-    )
-    parser.add_argument(
-        "--separators",
-        metavar="EXPRESSION",
-        help="a regular expression of what stands between tokens, in place of white space",
-    )
-    parser.add_argument("--lowercase", action=argparse.BooleanOptionalAction)
+    add_splitter(parser)
     parser.add_argument("--min-count", type=count, default=1, metavar="N")
     parser.add_argument("--max-size", type=positive, metavar="N")
     parser.add_argument("--padding", metavar="TOKEN", default="", help="default: ''")
