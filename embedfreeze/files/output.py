@@ -78,6 +78,10 @@ class Output:
             self._beside[name] = self._files.enter_context(unnamed_file(self._folder))
         return self._beside[name]
 
+    def spare(self) -> IO[bytes]:
+        """A file on the target's disk that never gets a name, open for reading and writing."""
+        return self._files.enter_context(unnamed_file(self._folder))
+
     def _check_name(self, name: str) -> None:
         if name == self.name:
             raise FileError("a file of that name stands beside the target: name another", path=name)
