@@ -139,9 +139,10 @@ def encode(
 
     Examples
     --------
-    >>> counts = count_corpus("data/sentences.tsv", min_count=2)
-    >>> aligned = load("data/glove.6B.50d.sample.txt", Vocabulary.from_counts(counts))
-    >>> manifest = encode(aligned, "data/sentences.tsv", "features", label="label")
+    >>> import embedfreeze as ef
+    >>> counts = ef.count_corpus("data/sentences.tsv", min_count=2)
+    >>> aligned = ef.load("data/glove.6B.50d.sample.txt", ef.Vocabulary.from_counts(counts))
+    >>> manifest = ef.encode(aligned, "data/sentences.tsv", "features", label="label")
     >>> manifest.texts, [column.name for column in manifest.columns]
     (3000, ['features', 'label'])
     """
