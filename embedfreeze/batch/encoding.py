@@ -8,7 +8,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -27,7 +27,7 @@ from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import FormatError
 from embedfreeze.files import PathLike, atomic_output, name_of
 from embedfreeze.formats import write
-from embedfreeze.splitters import SplitterLike, splitter_config
+from embedfreeze.splitters import DEFAULT_SPLITTER, SplitterLike, splitter_config
 
 __all__ = ["SHARD_BYTES", "encode"]
 
@@ -268,8 +268,10 @@ def _stored(rows: Embeddings, path: str, place: str | None) -> Iterator[None]:
     if place is not None:
         yield
         return
-    if not os.path.exists(path):
-        write(rows, path, format="store")
+    special = rows.special
+    if special is not None and special["splitter"] is None:  # each process is given it
+        rows = replace(rows, special={**special, "splitter": splitter_config(DEFAULT_SPLITTER)})
+    write(rows, path, format="store", overwrite=True)
     try:
         yield
     finally:
