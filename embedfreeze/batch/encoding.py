@@ -17,7 +17,7 @@ from embedfreeze.align import AlignedEmbeddings
 from embedfreeze.batch.corpus import Corpus
 from embedfreeze.batch.engines import ENGINES, Engine, Run, running
 from embedfreeze.batch.features import FEATURES, Features, open_table, part_tasks
-from embedfreeze.batch.jobfolder import JobFolder, ShardRecord
+from embedfreeze.batch.jobfolder import JobFolder
 from embedfreeze.batch.manifest import Manifest
 from embedfreeze.batch.pooled import POOLINGS, Weighting, inverse_frequencies, sif_weights
 from embedfreeze.batch.shards import SHARD_FORMATS
@@ -110,7 +110,7 @@ def encode(
         corpus and `out` under the same paths. A node that does not see the table receives it once.
     address : str, optional
         Of an existing cluster, as for `ray.init`. Default: the one this process is connected to,
-        else a new one on this machine.
+        else a new one on this machine. The process stays connected.
     overwrite : bool
         Replace what another job left in the folder.
 
@@ -296,10 +296,10 @@ class _Job:
         if self.wanted.weights is not None and not os.path.exists(self.folder.file(WEIGHTS)):
             self._write_weights(tasks)
         done = frozenset(self.folder.done)
-        results: Iterator[list[ShardRecord]] = self.run("shards", tasks, done, "encode")
-        for records in results:
-            for record in records:
-                self.folder.record(record)
+        with contextlib.closing(self.run("shards", tasks, done, "encode")) as results:
+            for records in results:
+                for record in records:
+                    self.folder.record(record)
         names = sorted(self.folder.done)
         if not any(self.folder.done[name].texts for name in names):
             raise FormatError(
@@ -323,9 +323,12 @@ class _Job:
             weights = sif_weights(self.rows.alignment.counts, self.wanted.sif_a)
         else:
             texts, counts = 0, np.zeros(len(self.rows), np.int64)
-            for n, found, more in self.run("texts_with", tasks, frozenset(), "weights"):
-                texts += n
-                counts[found] += more
+            with contextlib.closing(
+                self.run("texts_with", tasks, frozenset(), "weights")
+            ) as results:
+                for n, found, more in results:
+                    texts += n
+                    counts[found] += more
             weights = inverse_frequencies(counts, texts)
         with atomic_output(self.folder.file(WEIGHTS), overwrite=True) as file:
             np.save(file, weights)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal, get_args
@@ -18,7 +18,7 @@ Engine = Literal["local", "ray"]
 ENGINES: tuple[str, ...] = get_args(Engine)
 
 
-Run = Callable[[str, Sequence[Task], frozenset[str], str], Iterator[Any]]
+Run = Callable[[str, Sequence[Task], frozenset[str], str], Generator[Any]]
 
 
 @contextmanager
@@ -38,15 +38,16 @@ def running(
     if engine == "local":
         yield partial(_run_locally, maker, processes)
         return
-    from embedfreeze.batch.onray import cluster, table_on_nodes
+    from embedfreeze.batch.onray import connect, table_on_nodes
 
-    with cluster(address), table_on_nodes(maker) as there:
+    connect(address)
+    with table_on_nodes(maker) as there:
         yield partial(_run_on_ray, there)
 
 
 def _run_on_ray(
     maker: Features, method: str, tasks: Sequence[Task], done: frozenset[str], what: str
-) -> Iterator[Any]:
+) -> Generator[Any]:
     from embedfreeze.batch.onray import ray_imap
 
     left = [task for task in tasks if task.name not in done]
@@ -64,7 +65,7 @@ def _run_locally(
     tasks: Sequence[Task],
     done: frozenset[str],
     what: str,
-) -> Iterator[Any]:
+) -> Generator[Any]:
     left = [task for task in tasks if task.name not in done]
     work = partial(getattr(maker, method), done=done)
     sizes: deque[int] = deque()

@@ -7,15 +7,15 @@ import os
 import pickle
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from embedfreeze.batch.features import Features, Task, open_table
 from embedfreeze.errors import EmbedFreezeError
 from embedfreeze.files import atomic_output
 
-__all__ = ["cluster", "ray_imap", "table_on_nodes"]
+__all__ = ["connect", "ray_imap", "table_on_nodes"]
 
 R = TypeVar("R")
 
@@ -31,9 +31,10 @@ def _ray() -> Any:
     return ray
 
 
-@contextmanager
-def cluster(address: str | None) -> Iterator[None]:
-    """The cluster this process is connected to, else the one at an address, else a new one.
+def connect(address: str | None) -> None:
+    """Use the cluster this process is connected to, else the one at an address, else a new one.
+
+    The process stays connected, as it does after any call of Ray's; ``ray.shutdown()`` ends that.
 
     Raises
     ------
@@ -42,7 +43,6 @@ def cluster(address: str | None) -> Iterator[None]:
     """
     ray = _ray()
     if ray.is_initialized():
-        yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -52,37 +52,62 @@ def cluster(address: str | None) -> Iterator[None]:
             f"Ray has no cluster at {address or 'this machine'}: {error}: check address= "
             f"(--address)"
         ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def ray_imap(work: Callable[[Task], R], tasks: Sequence[Task]) -> Iterator[tuple[Task, R]]:
     """Tasks and what `work` made of them, in the order in which they are done.
 
-    Errors of `work` that are the package's come as they are.
+    Raises
+    ------
+    EmbedFreezeError
+        A node cannot load `work`. Errors of `work` itself come as they are.
     """
     if not tasks:
         return
     ray = _ray()
-    sent = ray.put((work, list(tasks)))
+    # Pickled here: Ray would try for ever to run a task whose arguments a worker cannot load.
+    sent = ray.put(ray.cloudpickle.dumps((work, list(tasks))))
 
     def done(row: dict[str, Any]) -> dict[str, Any]:
-        call, items = ray.get(sent)
-        try:
-            result = call(items[row["id"]])
-        except EmbedFreezeError as error:
-            result = error
-        return {"number": row["id"], "result": pickle.dumps(result)}
+        return {"number": row["id"], "result": _worked(ray.get(sent), row["id"])}
 
     with _quiet(ray):
         numbers = ray.data.range(len(tasks), override_num_blocks=len(tasks))
-        for row in numbers.map(done).iter_rows():
-            result = pickle.loads(row["result"])  # noqa: S301 (of our own workers)
-            if isinstance(result, EmbedFreezeError):
-                raise result
-            yield tasks[row["number"]], result
+        with closing(iter(numbers.map(done).iter_rows())) as rows:  # its tasks end before Ray does
+            for row in rows:
+                result = pickle.loads(row["result"])  # noqa: S301 (of our own workers)
+                if isinstance(result, _Failure):
+                    raise result.error
+                yield tasks[row["number"]], result
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What `work` raised."""
+
+    error: Exception
+
+
+def _worked(sent: bytes, number: int) -> bytes:
+    """What `work` makes of a task, or its error, pickled."""
+    try:
+        work, tasks = pickle.loads(sent)  # noqa: S301 (of our own driver)
+    except Exception as error:  # noqa: BLE001 (modules of the user's may raise anything)
+        told = f"a node cannot load what is to be done: {error!r}: install the modules there too"
+        return pickle.dumps(_Failure(EmbedFreezeError(told)))
+    try:
+        return pickle.dumps(work(tasks[number]))
+    except Exception as error:  # noqa: BLE001 (the driver raises it)
+        return _pickled_failure(error)
+
+
+def _pickled_failure(error: Exception) -> bytes:
+    try:
+        data = pickle.dumps(_Failure(error))
+        pickle.loads(data)  # noqa: S301 (some errors can be written only)
+    except Exception:  # noqa: BLE001
+        return pickle.dumps(_Failure(EmbedFreezeError(f"a worker failed: {error!r}")))
+    return data
 
 
 @contextmanager
@@ -103,7 +128,14 @@ def _quiet(ray: Any) -> Iterator[None]:
 def table_on_nodes(maker: Features) -> Iterator[Features]:
     """The maker for a cluster: nodes that do not see its table receive it, once each."""
     ray = _ray()
-    if all(_on_each_node(_sees, maker.table, maker.digest)):
+    try:
+        seen = _on_each_node(_sees, maker.table, maker.digest)
+    except ray.exceptions.RayError as error:
+        raise EmbedFreezeError(
+            f"a node of the Ray cluster cannot be used: {str(error).strip().splitlines()[-1]}: "
+            f"install embedfreeze there too"
+        ) from error
+    if all(seen):
         yield maker
         return
     with open(maker.table, "rb") as file:
