@@ -1,6 +1,7 @@
 """Batch jobs on a real Ray cluster of two nodes, started on this machine."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -183,14 +184,13 @@ def test_without_a_cluster_one_is_started(table: Path, tmp_path: Path) -> None:
     done = command(table, tmp_path / "ray")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
-        f"{tmp_path / 'ray'}: 3,000 texts in 12 shards: features float32[50], label int64, id str\n"
+        f"{tmp_path / 'ray'}: 3,000 texts in 11 shards: features float32[50], label int64, id str\n"
     )
     assert same_folders(tmp_path / "local", tmp_path / "ray")
 
 
 def test_there_is_no_cluster_at_an_address(table: Path, tmp_path: Path) -> None:
-    done = command(table, tmp_path / "out", "--address", "127.0.0.1:9")
+    done = command(table, tmp_path / "out", "--address", "nowhere")
     assert done.returncode == 1
-    told = done.stderr.splitlines()[-1]
-    assert told.startswith("embedfreeze: error: Ray has no cluster at 127.0.0.1:9: ")
-    assert told.endswith("check address= (--address)")
+    told = "embedfreeze: error: Ray has no cluster at nowhere: .*: check address= \\(--address\\)\n"
+    assert re.fullmatch(told, done.stderr)
