@@ -77,10 +77,11 @@ def _weighting(weights: npt.ArrayLike | None, rows: int) -> TokenWeights | None:
     if weights is None:
         return None
     layer = TokenWeights(weights, name="token_weights")
-    if len(layer.values) != rows:
+    given = int(layer.values.shape[0])
+    if given != rows:
         raise ValueError(
             f"token_weights must be [{rows}], one for each row of the table, received "
-            f"[{len(layer.values)}]: give them in the order of the ids"
+            f"[{given}]: give them in the order of the ids"
         )
     return layer
 
