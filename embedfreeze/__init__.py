@@ -9,6 +9,7 @@ from embedfreeze import errors
 
 if TYPE_CHECKING:
     from embedfreeze.align import AlignedEmbeddings, align, load
+    from embedfreeze.assembling import assemble
     from embedfreeze.batch.counting import CorpusCounts, count_corpus
     from embedfreeze.batch.encoding import encode
     from embedfreeze.convert import Conversion, convert
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
     from embedfreeze.formats import read, write
     from embedfreeze.formats.inspecting.inspection import Inspection, inspect
     from embedfreeze.frozen import FrozenEmbedding
+    from embedfreeze.head import build_head
     from embedfreeze.hyperparameter import Hyperparameter
     from embedfreeze.model import build_model, load_model
     from embedfreeze.proof import FreezeProof
     from embedfreeze.splitters import Splitter
     from embedfreeze.thawing import thaw
     from embedfreeze.tokens import Tokens
+    from embedfreeze.tokenweights import TokenWeights
     from embedfreeze.training import FreezeGuard, train_step, verify
     from embedfreeze.variable import FrozenVariable, frozen_scalar
     from embedfreeze.vocabulary import Vocabulary
@@ -42,9 +45,12 @@ _LATE = {
     "Hyperparameter": "hyperparameter",
     "Inspection": "formats.inspecting.inspection",
     "Splitter": "splitters",
+    "TokenWeights": "tokenweights",
     "Tokens": "tokens",
     "Vocabulary": "vocabulary",
     "align": "align",
+    "assemble": "assembling",
+    "build_head": "head",
     "build_model": "model",
     "convert": "convert",
     "count_corpus": "batch.counting",
@@ -73,9 +79,12 @@ __all__ = [
     "Hyperparameter",
     "Inspection",
     "Splitter",
+    "TokenWeights",
     "Tokens",
     "Vocabulary",
     "align",
+    "assemble",
+    "build_head",
     "build_model",
     "convert",
     "count_corpus",

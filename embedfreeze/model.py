@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from embedfreeze.backend import keras
 from embedfreeze.checks import Check, CheckedFunction, StepCounter, checked_mode
-from embedfreeze.errors import FileError, FrozenError, VocabularyError
-from embedfreeze.frozen import FrozenEmbedding, frozen_variables
-from embedfreeze.pooling import Pooling, SumMethod, pooling_layer
+from embedfreeze.errors import FileError, FrozenError
+from embedfreeze.frozen import frozen_variables
+from embedfreeze.head import Compiling, dense_layers
+from embedfreeze.pooling import Pooling
 from embedfreeze.refusals import own_errors
 from embedfreeze.search import Search, searching
 from embedfreeze.stored import record_tables, saving_to
-from embedfreeze.textids import TextToIds
+from embedfreeze.textvectors import text_vectors
 from embedfreeze.thawing import thaw
-from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["FrozenModel", "build_model", "load_model"]
 
@@ -239,78 +238,29 @@ def build_model(
     UserWarning
         Text inputs, and the splitter can never produce some tokens of the vocabulary.
     """
-    if (optimizer is None) != (loss is None) or (metrics is not None and optimizer is None):
-        raise ValueError(
-            f"a compiled model needs both, optimizer and loss, received optimizer={optimizer!r}, "
-            f"loss={loss!r}: give both, or neither and call compile"
-        )
-    if pooling == "flatten" and max_length is None:
-        raise ValueError("pooling='flatten' needs texts of a fixed length: give max_length=")
-    if pooled_lookup and pooling not in get_args(SumMethod):
-        raise ValueError(
-            f"pooled_lookup=True needs a pooling of {[*get_args(SumMethod)]}, received {pooling!r}"
-        )
-    embedding = FrozenEmbedding(
+    compiling = Compiling(optimizer, loss, metrics)
+    entry, x = text_vectors(
         source,
-        save=save,
-        check_ids=check_ids,
-        pooling=pooling if pooled_lookup else None,  # type: ignore[arg-type]
+        pooling=pooling,
+        pooled_lookup=pooled_lookup,
+        max_length=max_length,
+        inputs=inputs,
         trainable_oov=trainable_oov,
         device=device,
-        name="embedding",
+        save=save,
+        check_ids=check_ids,
     )
-    entry, ids = _entry(inputs, embedding.vocabulary, max_length)
-    x = embedding(ids)
-    if pooling is not None and not pooled_lookup:
-        x = pooling_layer(pooling)(x)
-    x = _dense_layers(x, hidden_units, activation, dropout)
-    outputs = keras.layers.Dense(output_units, activation=output_activation, name="output")(x)
+    outputs = dense_layers(
+        x,
+        hidden_units=hidden_units,
+        output_units=output_units,
+        activation=activation,
+        output_activation=output_activation,
+        dropout=dropout,
+    )
     model = FrozenModel(entry, outputs, name=name, check=check)
-    if optimizer is not None:
-        model.compile(optimizer=optimizer, loss=loss, metrics=metrics)
+    compiling.apply(model)
     return model
-
-
-def _entry(inputs: str, vocabulary: Vocabulary | None, max_length: int | None) -> tuple[Any, Any]:
-    """The input of the model, and the ids made of it."""
-    if inputs == "ids":
-        entry = keras.Input((max_length,), dtype="int32", name="ids")
-        return entry, entry
-    if inputs != "text":
-        raise ValueError(f"inputs must be one of ['ids', 'text'], received {inputs!r}")
-    if vocabulary is None:
-        raise VocabularyError(
-            "texts as inputs need a vocabulary, and the source has none: align it to one with "
-            "embedfreeze.align(source, vocabulary)"
-        )
-    entry = keras.Input((), dtype="string", name="text")
-    ids = TextToIds(vocabulary, max_length=max_length, name="ids")(entry)
-    _warn_of_unreachable(vocabulary)
-    return entry, ids
-
-
-def _warn_of_unreachable(vocabulary: Vocabulary) -> None:
-    tokens = vocabulary.unreachable()
-    if tokens:
-        warnings.warn(
-            f"the splitter never produces {len(tokens)} of the {len(vocabulary)} tokens of the "
-            f"vocabulary, so no text will find them: {', '.join(map(repr, tokens[:5]))}"
-            f"{', ...' if len(tokens) > 5 else ''}",
-            stacklevel=4,
-        )
-
-
-def _dense_layers(x: Any, units: Sequence[int], activation: Any, dropout: float) -> Any:
-    for number, size in enumerate(units, start=1):
-        x = _dropped(x, dropout, number)
-        x = keras.layers.Dense(size, activation=activation, name=f"hidden_{number}")(x)
-    return _dropped(x, dropout, len(units) + 1)
-
-
-def _dropped(x: Any, dropout: float, number: int) -> Any:
-    if not dropout:
-        return x
-    return keras.layers.Dropout(dropout, name=f"dropout_{number}")(x)
 
 
 def load_model(
