@@ -6,20 +6,25 @@ import heapq
 import pickle
 import tempfile
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
+
+import numpy as np
+import numpy.typing as npt
 
 from embedfreeze.batch.corpus import Corpus
 from embedfreeze.batch.processes import process_count, process_imap
 from embedfreeze.batch.progress import tracked
+from embedfreeze.batch.tally import Tally, TextCounter, in_order, items_of
 from embedfreeze.batch.texts import Columns, OnBadRecord, Part
 from embedfreeze.errors import VocabularyError
 from embedfreeze.files import PathLike
-from embedfreeze.splitters import DEFAULT_SPLITTER, SplitterLike, all_tokens
+from embedfreeze.splitters import DEFAULT_SPLITTER, SplitterLike
 from embedfreeze.threads import spans
+from embedfreeze.tokens import Tokens
 
 __all__ = ["CorpusCounts", "count_corpus"]
 
@@ -74,37 +79,60 @@ class CorpusCounts(Mapping[str, int]):
         )
 
 
+@dataclass
+class _Part:
+    """What was counted in a part of a corpus, ready to be sent."""
+
+    blob: bytes
+    offsets: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+    files: list[str]
+    n_texts: int
+    skipped: int
+    first_skipped: str | None
+
+
 class _Totals:
     """Counts that are added up in memory, and beyond `most` tokens in sorted files of a folder."""
 
-    def __init__(self, most: int, folder: str) -> None:
+    def __init__(self, splitter: SplitterLike, most: int, folder: str) -> None:
         self.most, self.folder = most, folder
-        self.counts: Counter[str] = Counter()
+        self.tally, self.counter = Tally(), TextCounter(splitter)
         self.files: list[str] = []
         self.n_texts = self.skipped = 0
         self.first_skipped: str | None = None
 
-    def add(self, tokens: Iterable[str] | Counter[str]) -> None:
-        self.counts.update(tokens)
-        if len(self.counts) > self.most:
-            self.files.append(_written(sorted(self.counts.items()), self.folder))
-            self.counts.clear()
+    def count(self, corpus: Corpus, part: Part) -> None:
+        """Count the texts of a part."""
+        batches, bad = corpus.texts(part)
+        for batch in batches:
+            self.n_texts += len(batch.texts)
+            self.counter.count(batch.texts, self.tally)
+            self._bound()
+        self._skip(bad.count, bad.first)
 
-    def add_part(self, part: _Totals) -> None:
+    def add(self, part: _Part) -> None:
+        """Add what another process counted."""
         self.files += part.files
-        self.add(part.counts)
+        self.tally.add_tokens(Tokens(part.blob, part.offsets), part.counts)
+        self._bound()
         self.n_texts += part.n_texts
-        self.skipped += part.skipped
-        self.first_skipped = self.first_skipped or part.first_skipped
+        self._skip(part.skipped, part.first_skipped)
 
-    def merged(self) -> Iterator[Counted]:
-        """All tokens and their counts."""
-        if not self.files:
-            yield from self.counts.items()
-            return
-        runs = [*map(_read, self.files), iter(sorted(self.counts.items()))]
-        for token, same in groupby(heapq.merge(*runs), key=itemgetter(0)):
-            yield token, sum(count for _, count in same)
+    def part(self) -> _Part:
+        """All of it, ready to be sent."""
+        tokens, counts = self.tally.taken()
+        skipped = (self.skipped, self.first_skipped)
+        return _Part(bytes(tokens.blob), tokens.offsets, counts, self.files, self.n_texts, *skipped)
+
+    def _skip(self, count: int, first: str | None) -> None:
+        self.skipped += count
+        self.first_skipped = self.first_skipped or first
+
+    def _bound(self) -> None:
+        if len(self.tally) > self.most:
+            tokens, counts = self.tally.taken()
+            self.files.append(_written(_sorted(tokens, counts), self.folder))
 
 
 def count_corpus(
@@ -180,10 +208,14 @@ def count_corpus(
     parts = corpus.parts()
     n_processes = min(process_count(processes), max(1, len(parts)))
     with tempfile.TemporaryDirectory(prefix="embedfreeze-") as folder:
-        totals = _Totals(most_tokens, folder)
-        work = partial(_count_part, corpus, splitter, most_tokens, folder)
-        for part in tracked(parts, process_imap(work, parts, n_processes), "count"):
-            totals.add_part(part)
+        totals = _Totals(splitter, most_tokens, folder)
+        if n_processes == 1:
+            done = map(partial(totals.count, corpus), parts)
+        else:
+            work = partial(_count_part, corpus, splitter, most_tokens, folder)
+            done = map(totals.add, process_imap(work, parts, n_processes))
+        for _ in tracked(parts, done, "count"):
+            pass
         if not totals.n_texts:
             raise VocabularyError(
                 f"a corpus must have texts, received none in {', '.join(corpus.paths)}"
@@ -198,37 +230,69 @@ def count_corpus(
 
 def _count_part(
     corpus: Corpus, splitter: SplitterLike, most: int, folder: str, part: Part
-) -> _Totals:
-    totals, (batches, bad) = _Totals(most, folder), corpus.texts(part)
-    for batch in batches:
-        totals.n_texts += len(batch.texts)
-        totals.add(all_tokens(splitter, batch.texts))
-    totals.skipped, totals.first_skipped = bad.count, bad.first
-    return totals
+) -> _Part:
+    totals = _Totals(splitter, most, folder)
+    totals.count(corpus, part)
+    return totals.part()
 
 
 def _ranked(totals: _Totals, min_count: int, max_size: int | None) -> CorpusCounts:
+    tokens, counts = totals.tally.taken()
+    kept: Iterable[Counted]
+    if totals.files:
+        runs = [*map(_read, totals.files), _sorted(tokens, counts)]
+        n_types, n_tokens, kept = _merged(runs, min_count, max_size)
+    else:
+        n_types, n_tokens = len(tokens), int(counts.sum())
+        kept = _most_frequent(tokens, counts, min_count, max_size)
+    return CorpusCounts(
+        kept, totals.n_texts, n_tokens, n_types, totals.skipped, totals.first_skipped
+    )
+
+
+def _most_frequent(
+    tokens: Tokens, counts: npt.NDArray[np.int64], min_count: int, max_size: int | None
+) -> Iterator[Counted]:
+    """Tokens and counts, by falling count, equal counts in order."""
+    rows = np.flatnonzero(counts >= min_count)
+    if max_size is not None and max_size < len(rows):
+        least = np.partition(counts[rows], -max_size)[-max_size]
+        rows = rows[counts[rows] >= least]
+    tokens, counts = tokens.take(rows), counts[rows]
+    order = in_order(tokens, counts)[:max_size]
+    return items_of(tokens.take(order), counts[order])
+
+
+def _merged(
+    runs: Sequence[Iterator[Counted]], min_count: int, max_size: int | None
+) -> tuple[int, int, list[Counted]]:
+    """Number of tokens, their occurrences, and the most frequent, of sorted runs."""
     n_types = n_tokens = 0
 
     def frequent() -> Iterator[tuple[int, str]]:
         nonlocal n_types, n_tokens
-        for token, count in totals.merged():
+        for token, same in groupby(heapq.merge(*runs), key=itemgetter(0)):
+            count = sum(count for _, count in same)
             n_types += 1
             n_tokens += count
             if count >= min_count:
                 yield -count, token
 
     ranked = sorted(frequent()) if max_size is None else heapq.nsmallest(max_size, frequent())
-    kept = [(token, -count) for count, token in ranked]
-    return CorpusCounts(
-        kept, totals.n_texts, n_tokens, n_types, totals.skipped, totals.first_skipped
-    )
+    return n_types, n_tokens, [(token, -count) for count, token in ranked]
 
 
-def _written(counts: list[Counted], folder: str) -> str:
+def _sorted(tokens: Tokens, counts: npt.NDArray[np.int64]) -> Iterator[Counted]:
+    order = in_order(tokens, np.zeros_like(counts))
+    for low, high in spans(0, len(order), RUN_TOKENS):
+        rows = order[low:high]
+        yield from items_of(tokens.take(rows), counts[rows])
+
+
+def _written(counts: Iterator[Counted], folder: str) -> str:
     with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-        for low, high in spans(0, len(counts), RUN_TOKENS):
-            pickle.dump(counts[low:high], file, pickle.HIGHEST_PROTOCOL)
+        while run := list(islice(counts, RUN_TOKENS)):
+            pickle.dump(run, file, pickle.HIGHEST_PROTOCOL)
     return file.name
 
 
