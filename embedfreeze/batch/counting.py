@@ -28,7 +28,7 @@ from embedfreeze.tokens import Tokens
 
 __all__ = ["CorpusCounts", "count_corpus"]
 
-MOST_TOKENS = 2_000_000  # different ones in memory, of about 150 bytes each
+MOST_TOKENS = 3_000_000  # different ones in memory
 RUN_TOKENS = 1 << 14  # that are written and read at a time
 Counted = tuple[str, int]
 
@@ -175,8 +175,9 @@ def count_corpus(
     processes : int, optional
         Default: the cores that this process may run on.
     most_tokens : int
-        So many different tokens are held in memory, by each process (about 150 bytes a token). More
-        are written to temporary files, sorted, and merged at the end: the counts are the same.
+        So many different tokens are held in memory, by each process (about 50 bytes a token, and
+        as many again while they are sorted). More are written to temporary files, sorted, and
+        merged at the end: the counts are the same. The tokens that are kept take about 150 bytes.
 
     Returns
     -------

@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from embedfreeze import _kernel
 from embedfreeze.splitters import SplitterLike, all_tokens, byte_table
+from embedfreeze.threads import spans
 from embedfreeze.tokens import Tokens, TokensBuilder, spans_of
 
 __all__ = ["Tally", "TextCounter", "in_order", "items_of"]
 
-PIECE_TOKENS = 1 << 16  # that are cut at a time
-PREFIX = 8  # bytes of a token that are compared at once
-SORTED_AT_ONCE = 1 << 16
+PIECE_TOKENS = 1 << 16  # that are cut, or compared, at a time
+WORD = 8  # bytes that are compared at once
+WORDS = 32  # that are compared so, before tokens are compared whole
 Counts = npt.NDArray[np.int64]
 
 
@@ -91,29 +92,51 @@ class TextCounter:
 
 def in_order(tokens: Tokens, counts: Counts) -> npt.NDArray[np.int64]:
     """Rows by falling count, those of equal counts by their bytes, which is by code points."""
-    prefixes = np.concatenate([np.empty(0, np.uint64), *_prefixes(tokens)])
-    order = np.lexsort((prefixes, -counts))
-    new = np.ones(len(order) + 1, dtype=bool)
-    for keys in (prefixes[order], counts[order]):
-        new[1:-1] &= keys[1:] == keys[:-1]
-    new[1:-1] = ~new[1:-1]
-    tied = np.flatnonzero(~(new[1:] & new[:-1]))
-    group = np.cumsum(new[:-1])[tied].tolist()
+    order = np.argsort(-counts, kind="stable")
+    first = _first_in_group(counts[order])
+    for at in range(0, WORD * WORDS, WORD):
+        tied = _in_company(first)
+        if not len(tied):
+            return order
+        groups, rows = first[tied], order[tied]
+        words = _words(tokens, rows, at)
+        by = np.lexsort((words, groups))
+        order[tied] = rows[by]
+        first[tied] = tied[_first_in_group(groups, words[by])]
+    tied = _in_company(first)
     spelled = map(tokens.bytes_at, order[tied].tolist())
-    found = sorted(zip(group, spelled, order[tied].tolist(), strict=True))
-    order[tied] = [row for _, _, row in found]
+    left = sorted(zip(first[tied].tolist(), spelled, order[tied].tolist(), strict=True))
+    order[tied] = [row for _, _, row in left]
     return order
 
 
-def _prefixes(tokens: Tokens) -> Iterator[npt.NDArray[np.uint64]]:
-    """The first bytes of tokens as numbers that compare as they do, zeros behind the end."""
-    blob = np.append(np.frombuffer(tokens.blob, np.uint8), np.zeros(PREFIX, np.uint8))
-    for low in range(0, len(tokens), SORTED_AT_ONCE):
-        offsets = tokens.offsets[low : low + SORTED_AT_ONCE + 1]
-        at = np.arange(PREFIX)
-        first = blob[offsets[:-1, None] + at]
-        first[at >= np.diff(offsets)[:, None]] = 0
-        yield first.view(">u8")[:, 0].astype(np.uint64)
+def _first_in_group(*keys: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """For each place the first of its neighbours that have the same keys."""
+    begins = np.ones(len(keys[0]), dtype=bool)
+    begins[1:] = False
+    for key in keys:
+        begins[1:] |= key[1:] != key[:-1]
+    first: npt.NDArray[np.int64] = np.flatnonzero(begins)[np.cumsum(begins) - 1]
+    return first
+
+
+def _in_company(first: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The places whose group has another one."""
+    same = np.zeros(len(first) + 1, dtype=bool)
+    same[1:-1] = first[1:] == first[:-1]
+    return np.flatnonzero(same[1:] | same[:-1])
+
+
+def _words(tokens: Tokens, rows: npt.NDArray[np.int64], at: int) -> npt.NDArray[np.uint64]:
+    """Bytes from `at` on of tokens as numbers that compare as they do, zeros behind the end."""
+    found = np.zeros((len(rows), WORD), dtype=np.uint8)
+    blob, starts, stops = np.frombuffer(tokens.blob, np.uint8), tokens.offsets, tokens.offsets[1:]
+    for low, high in spans(0, len(rows), PIECE_TOKENS):
+        chosen = rows[low:high]
+        place = starts[chosen, None] + np.arange(at, at + WORD)
+        inside = place < stops[chosen, None]
+        found[low:high][inside] = blob[place[inside]]
+    return found.view(">u8")[:, 0]
 
 
 def strings_of(tokens: Tokens) -> list[str]:
