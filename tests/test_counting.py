@@ -64,6 +64,7 @@ def test_counts_are_exact_beyond_what_memory_holds(
 ) -> None:
     monkeypatch.setattr(lined, "PART_BYTES", 20_000)
     monkeypatch.setattr(counting, "RUN_TOKENS", 100)
+    monkeypatch.setattr(counting, "MOST_FILES", 2)
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     monkeypatch.setattr("tempfile.tempdir", None)
     (tmp_path / "temporary").mkdir()
@@ -216,6 +217,27 @@ def test_no_process_is_started_without_work(monkeypatch: pytest.MonkeyPatch) -> 
         list(process_imap(killed_once, items(), 2))  # type: ignore[arg-type]
     assert list(process_imap(killed_once, [], 2)) == []
     assert not started
+
+
+def test_an_error_does_not_wait_for_what_other_threads_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = put(tmp_path / "bad.txt", b"\xff")
+    long = put(tmp_path / "long.txt", b"a b\n" * 20_000)
+    monkeypatch.setattr(lined, "BLOCK_BYTES", 4)
+    read: list[bytes] = []
+    decoded = lined.LinedReader._decoded
+
+    def slow(reader: lined.LinedReader, block: bytes, first: int) -> lined.Lines:
+        if block != b"\xff":
+            read.append(block)
+            time.sleep(0.001)
+        return decoded(reader, block, first)
+
+    monkeypatch.setattr(lined.LinedReader, "_decoded", slow)
+    with pytest.raises(FormatError, match="must be UTF-8"):
+        ef.count_corpus([bad, long], processes=2)
+    assert len(read) < 5000
 
 
 STAYS = """

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import heapq
+import os
 import pickle
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby, islice
+from itertools import groupby, islice, takewhile
 from operator import itemgetter
 
 import numpy as np
@@ -22,14 +23,15 @@ from embedfreeze.batch.tally import Tally, TextCounter, in_order, items_of
 from embedfreeze.batch.texts import Columns, OnBadRecord, Part
 from embedfreeze.errors import VocabularyError
 from embedfreeze.files import PathLike
-from embedfreeze.splitters import DEFAULT_SPLITTER, SplitterLike
-from embedfreeze.threads import spans
+from embedfreeze.splitters import DEFAULT_SPLITTER, SplitterLike, byte_table
+from embedfreeze.threads import spans, thread_imap
 from embedfreeze.tokens import Tokens
 
 __all__ = ["CorpusCounts", "count_corpus"]
 
 MOST_TOKENS = 3_000_000  # different ones in memory
-RUN_TOKENS = 1 << 14  # that are written and read at a time
+RUN_TOKENS = 1 << 9  # that are written and read at a time, of each file
+MOST_FILES = 100  # that are merged at once
 Counted = tuple[str, int]
 
 
@@ -80,16 +82,28 @@ class CorpusCounts(Mapping[str, int]):
 
 
 @dataclass
-class _Part:
-    """What was counted in a part of a corpus, ready to be sent."""
+class _Seen:
+    """How many texts there were, and what was left out."""
+
+    n_texts: int = 0
+    skipped: int = 0
+    first_skipped: str | None = None
+
+    def add(self, other: _Seen) -> None:
+        """What was seen behind it."""
+        self.n_texts += other.n_texts
+        self.skipped += other.skipped
+        self.first_skipped = self.first_skipped or other.first_skipped
+
+
+@dataclass
+class _Counted:
+    """What was counted, ready to be sent."""
 
     blob: bytes
     offsets: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
     files: list[str]
-    n_texts: int
-    skipped: int
-    first_skipped: str | None
 
 
 class _Totals:
@@ -99,40 +113,37 @@ class _Totals:
         self.most, self.folder = most, folder
         self.tally, self.counter = Tally(), TextCounter(splitter)
         self.files: list[str] = []
-        self.n_texts = self.skipped = 0
-        self.first_skipped: str | None = None
+        self.is_wanted = True  # another thread may no longer
 
-    def count(self, corpus: Corpus, part: Part) -> None:
+    def count(self, corpus: Corpus, part: Part) -> _Seen:
         """Count the texts of a part."""
-        batches, bad = corpus.texts(part)
-        for batch in batches:
-            self.n_texts += len(batch.texts)
+        seen, (batches, bad) = _Seen(), corpus.texts(part)
+        for batch in takewhile(lambda _: self.is_wanted, batches):
+            seen.n_texts += len(batch.texts)
             self.counter.count(batch.texts, self.tally)
             self._bound()
-        self._skip(bad.count, bad.first)
+        seen.skipped, seen.first_skipped = bad.count, bad.first
+        return seen
 
-    def add(self, part: _Part) -> None:
-        """Add what another process counted."""
-        self.files += part.files
-        self.tally.add_tokens(Tokens(part.blob, part.offsets), part.counts)
+    def add(self, other: _Counted) -> None:
+        """Add what was counted elsewhere."""
+        self.files += other.files
+        self.tally.add_tokens(Tokens(other.blob, other.offsets), other.counts)
         self._bound()
-        self.n_texts += part.n_texts
-        self._skip(part.skipped, part.first_skipped)
 
-    def part(self) -> _Part:
+    def counted(self) -> _Counted:
         """All of it, ready to be sent."""
         tokens, counts = self.tally.taken()
-        skipped = (self.skipped, self.first_skipped)
-        return _Part(bytes(tokens.blob), tokens.offsets, counts, self.files, self.n_texts, *skipped)
-
-    def _skip(self, count: int, first: str | None) -> None:
-        self.skipped += count
-        self.first_skipped = self.first_skipped or first
+        return _Counted(bytes(tokens.blob), tokens.offsets, counts, self.files)
 
     def _bound(self) -> None:
         if len(self.tally) > self.most:
-            tokens, counts = self.tally.taken()
-            self.files.append(_written(_sorted(tokens, counts), self.folder))
+            self.files.append(_written(_sorted(*self.tally.taken()), self.folder))
+        if len(self.files) > MOST_FILES:
+            merged = _written(_added(map(_read, self.files)), self.folder)
+            for file in self.files:
+                os.unlink(file)
+            self.files = [merged]
 
 
 def count_corpus(
@@ -173,9 +184,10 @@ def count_corpus(
         What to do with a record that holds no text: bytes that are not UTF-8, broken JSON, a row of
         another length.
     processes : int, optional
-        Default: the cores that this process may run on.
+        Default: the cores that this process may run on. Where the splitter is one that the kernel
+        repeats (a `Splitter` at white space, without n-grams), these are threads of this process.
     most_tokens : int
-        So many different tokens are held in memory, by each process (about 50 bytes a token, and
+        So many different tokens are held in memory, by each of them (about 50 bytes a token, and
         as many again while they are sorted). More are written to temporary files, sorted, and
         merged at the end: the counts are the same. The tokens that are kept take about 150 bytes.
 
@@ -207,37 +219,79 @@ def count_corpus(
     columns = Columns(column, header=header)
     corpus = Corpus.of(paths, format=format, columns=columns, on_bad_record=on_bad_record)
     parts = corpus.parts()
-    n_processes = min(process_count(processes), max(1, len(parts)))
+    n_workers = min(process_count(processes), max(1, len(parts)))
     with tempfile.TemporaryDirectory(prefix="embedfreeze-") as folder:
-        totals = _Totals(splitter, most_tokens, folder)
-        if n_processes == 1:
-            done = map(partial(totals.count, corpus), parts)
+        totals, seen = partial(_Totals, splitter, most_tokens, folder), _Seen()
+        if n_workers == 1 or byte_table(splitter) is not None:
+            counts, found = _count_in_threads(totals, corpus, parts, n_workers)
         else:
-            work = partial(_count_part, corpus, splitter, most_tokens, folder)
-            done = map(totals.add, process_imap(work, parts, n_processes))
-        for _ in tracked(parts, done, "count"):
-            pass
-        if not totals.n_texts:
+            counts, found = _count_in_processes(totals, corpus, parts, n_workers)
+        for of_part in tracked(parts, found, "count"):
+            seen.add(of_part)
+        if not seen.n_texts:
             raise VocabularyError(
                 f"a corpus must have texts, received none in {', '.join(corpus.paths)}"
             )
-        if totals.first_skipped is not None:
+        if seen.first_skipped is not None:
             warnings.warn(
-                f"{totals.skipped} bad records were left out, the first: {totals.first_skipped}",
+                f"{seen.skipped} bad records were left out, the first: {seen.first_skipped}",
                 stacklevel=2,
             )
-        return _ranked(totals, min_count, max_size)
+        return _ranked(counts, seen, min_count, max_size)
+
+
+Found = tuple[list[_Totals], Iterator[_Seen]]
+
+
+def _count_in_threads(
+    totals: Callable[[], _Totals], corpus: Corpus, parts: Sequence[Part], threads: int
+) -> Found:
+    """Counts of each thread, once what was seen in each part was gone through."""
+    counts = [totals() for _ in range(threads)]
+    free = counts.copy()  # taken and given back without the GIL being given up
+
+    def work(part: Part) -> _Seen:
+        own = free.pop()
+        try:
+            return own.count(corpus, part)
+        finally:
+            free.append(own)
+
+    def stop() -> None:
+        for own in counts:
+            own.is_wanted = False
+
+    return counts, thread_imap(work, parts, threads, stop=stop)
+
+
+def _count_in_processes(
+    totals: Callable[[], _Totals], corpus: Corpus, parts: Sequence[Part], processes: int
+) -> Found:
+    """The counts of all parts, once what was seen in each was gone through."""
+    counts = totals()
+
+    def seen() -> Iterator[_Seen]:
+        work = partial(_count_part, totals, corpus)
+        for of_part, counted in process_imap(work, parts, processes):
+            counts.add(counted)
+            yield of_part
+
+    return [counts], seen()
 
 
 def _count_part(
-    corpus: Corpus, splitter: SplitterLike, most: int, folder: str, part: Part
-) -> _Part:
-    totals = _Totals(splitter, most, folder)
-    totals.count(corpus, part)
-    return totals.part()
+    totals: Callable[[], _Totals], corpus: Corpus, part: Part
+) -> tuple[_Seen, _Counted]:
+    counts = totals()
+    return counts.count(corpus, part), counts.counted()
 
 
-def _ranked(totals: _Totals, min_count: int, max_size: int | None) -> CorpusCounts:
+def _ranked(
+    found: list[_Totals], seen: _Seen, min_count: int, max_size: int | None
+) -> CorpusCounts:
+    totals, *others = found
+    while others:
+        totals.add(others.pop().counted())
     tokens, counts = totals.tally.taken()
     kept: Iterable[Counted]
     if totals.files:
@@ -246,9 +300,7 @@ def _ranked(totals: _Totals, min_count: int, max_size: int | None) -> CorpusCoun
     else:
         n_types, n_tokens = len(tokens), int(counts.sum())
         kept = _most_frequent(tokens, counts, min_count, max_size)
-    return CorpusCounts(
-        kept, totals.n_texts, n_tokens, n_types, totals.skipped, totals.first_skipped
-    )
+    return CorpusCounts(kept, seen.n_texts, n_tokens, n_types, seen.skipped, seen.first_skipped)
 
 
 def _most_frequent(
@@ -272,8 +324,7 @@ def _merged(
 
     def frequent() -> Iterator[tuple[int, str]]:
         nonlocal n_types, n_tokens
-        for token, same in groupby(heapq.merge(*runs), key=itemgetter(0)):
-            count = sum(count for _, count in same)
+        for token, count in _added(runs):
             n_types += 1
             n_tokens += count
             if count >= min_count:
@@ -281,6 +332,12 @@ def _merged(
 
     ranked = sorted(frequent()) if max_size is None else heapq.nsmallest(max_size, frequent())
     return n_types, n_tokens, [(token, -count) for count, token in ranked]
+
+
+def _added(runs: Iterable[Iterator[Counted]]) -> Iterator[Counted]:
+    """Each token once, of sorted runs."""
+    for token, same in groupby(heapq.merge(*runs), key=itemgetter(0)):
+        yield token, sum(count for _, count in same)
 
 
 def _sorted(tokens: Tokens, counts: npt.NDArray[np.int64]) -> Iterator[Counted]:

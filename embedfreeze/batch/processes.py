@@ -7,6 +7,7 @@ may never end), need no guard in the caller's script, and take functions of a no
 from __future__ import annotations
 
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -90,7 +91,7 @@ class _Pool:
 def _deaf_processes() -> Iterator[None]:
     """Processes that are started here do not hear Ctrl-C, which a terminal sends to all of a group.
 
-    This one hears it, if a little later, and ends them.
+    This one hears it as soon as they are started, and can end them then.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -98,11 +99,29 @@ def _deaf_processes() -> Iterator[None]:
     from multiprocessing.resource_tracker import ensure_running
 
     ensure_running()  # where it is started, Python 3.11 unblocks what was blocked
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    with _later_interrupts():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _later_interrupts() -> Iterator[None]:
+    """Ctrl-C waits, also one that reached a thread that does not block it, such as OpenBLAS'."""
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+        for number in heard[:1]:
+            signal.raise_signal(number)
 
 
 def _killed() -> type[Exception]:
