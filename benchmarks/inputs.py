@@ -7,8 +7,9 @@ digits, 341,479 of them about 300 MB. Sizes can be scaled for a quick look.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain, count, islice, pairwise, product
 from pathlib import Path
 
 import h5py
@@ -20,6 +21,12 @@ GLOVE_ROWS, GLOVE_DIM = 341_479, 100
 BINARY_ROWS, STORE_ROWS, LARGE_DIM = 1_000_000, 3_000_000, 300
 VOCABULARY = 20_000
 LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz", dtype=np.uint8)
+CORPUS_WORDS, CORPUS_EXPONENT = 4_000_000, 1.05
+CONSONANTS, VOWELS, ENDS = b"bcdfghjklmnpqrst", b"aeiou", ("", "", "n", "s", "t", "r", "l", "m")
+ODD_ENDS = ("\u00e9", "\u00df", "\u0436", "\u00c9")  # one word in 64 ends in one of these
+MARKS = np.frombuffer(b",,,,;:)!?'", dtype=np.uint8)
+LABELS = ("news", "sports", "culture", "science")
+SENTENCES = 200_000  # of a corpus that are made at a time
 
 
 def tokens(rows: int) -> ef.Tokens:
@@ -41,6 +48,51 @@ def _rounded(values: np.ndarray) -> np.ndarray:
     """Up to five significant digits, as GloVe's files have them."""
     scale = 10.0 ** (4 - np.floor(np.log10(np.abs(values).astype(np.float64) + 1e-12)))
     return (np.round(values * scale) / scale).astype(np.float32)
+
+
+def corpus_words() -> tuple[bytearray, np.ndarray, np.ndarray]:
+    """Different words of syllables: all of them, where each starts [n], and its bytes [n].
+
+    A mark and a place for what separates words follow each of them. Frequent words are shorter.
+    """
+    syllables = [bytes([c, v]) for c in CONSONANTS for v in VOWELS]
+    ends = [(ODD_ENDS[i // 64 % 4] if i % 64 == 0 else ENDS[i % 8]).encode() for i in range(256)]
+    longer = chain.from_iterable(product(syllables, repeat=n) for n in count(1))
+    words = map(b"".join, islice(longer, CORPUS_WORDS))
+    spelled = [word + ends[i * 2_654_435_761 % 2**32 >> 24] for i, word in enumerate(words, 1)]
+    size = np.fromiter(map(len, spelled), np.int64, CORPUS_WORDS)
+    return bytearray(b", ".join(spelled) + b", "), np.cumsum(size + 2) - size - 2, size
+
+
+def sentences(megabytes: float) -> Iterator[tuple[memoryview, np.ndarray]]:
+    """Text of about that size, sentences of 5 to 40 words a line; where each of them starts.
+
+    How often a word occurs falls with its rank (Zipf), so that new words never end. Some words have
+    a capital, a punctuation mark behind them, or a letter that is not ASCII.
+    """
+    words, start, size = corpus_words()
+    random = np.random.default_rng(4)
+    left, power = int(megabytes * 1e6), 1 - CORPUS_EXPONENT
+    while left > 0:
+        last = np.cumsum(random.integers(5, 41, SENTENCES)) - 1
+        n = int(last[-1]) + 1
+        drawn = 1 + random.random(n) * (float(CORPUS_WORDS) ** power - 1)
+        rank = np.minimum(drawn ** (1 / power), CORPUS_WORDS).astype(np.int64) - 1
+        marked = random.random(n) < 0.08
+        marked[last] = True
+        spans = np.stack([start[rank], size[rank] + 1 + marked], axis=1)
+        text = ef.Tokens.from_spans(words, spans)
+        letters, at = np.frombuffer(text.blob, np.uint8), text.offsets
+        letters[at[1:][marked] - 2] = MARKS[random.integers(0, len(MARKS), int(marked.sum()))]
+        letters[at[1:] - 1] = ord(" ")
+        letters[at[1:][last] - 2], letters[at[1:][last] - 1] = ord("."), ord("\n")
+        capital = random.random(n) < 0.03
+        capital[0], capital[last[:-1] + 1] = True, True
+        letters[at[:-1][capital]] -= 32
+        starts = np.append(0, at[1:][last])
+        kept = int(np.searchsorted(starts, left)) if left < starts[-1] else SENTENCES
+        yield text.blob[: starts[kept]], starts[: kept + 1]
+        left -= int(starts[kept])
 
 
 @dataclass(frozen=True)
@@ -139,6 +191,35 @@ class Inputs:
             path.write_text(lines, encoding="utf-8")
 
         return self.made(f"{of.name}.{words}.words", make)
+
+    def corpus(self, megabytes: float) -> Path:
+        """A text on each line, about so many MB."""
+
+        def make(path: Path) -> None:
+            with path.open("wb") as file:
+                for text, _ in sentences(megabytes * self.scale):
+                    file.write(text)
+
+        return self.made(f"corpus-{megabytes * self.scale:g}.txt", make)
+
+    def labelled_corpus(self, megabytes: float) -> Path:
+        """The same texts as TSV, with an id and a label before each."""
+
+        def make(path: Path) -> None:
+            random, first = np.random.default_rng(5), 0
+            with path.open("wb") as file:
+                file.write(b"id\tlabel\ttext\n")
+                for text, starts in sentences(megabytes * self.scale):
+                    labels = random.integers(0, len(LABELS), len(starts) - 1).tolist()
+                    file.writelines(
+                        b"%d\t%s\t%s" % (first + i, LABELS[label].encode(), text[low:high])
+                        for i, (label, (low, high)) in enumerate(
+                            zip(labels, pairwise(starts.tolist()), strict=True)
+                        )
+                    )
+                    first += len(labels)
+
+        return self.made(f"corpus-{megabytes * self.scale:g}.tsv", make)
 
     def bare_parser(self) -> Path:
         """The bare parser as a program."""

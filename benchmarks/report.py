@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import json
 import os
 import platform
@@ -63,11 +62,12 @@ def peers() -> list[str]:
 
 
 def is_installed(name: str) -> bool:
-    """Can a module of that name be imported?"""
+    """Is there a package of that name?"""
     try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # the package that it would be in
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
         return False
+    return True
 
 
 def left_out(contenders: Iterable[str]) -> list[str]:

@@ -612,6 +612,56 @@ static PyObject *find_lines(PyObject *Py_UNUSED(module), PyObject *args)
     return ok ? Py_BuildValue("nn", written, (idx)(p - base)) : NULL;
 }
 
+/* ---- text: tokens ------------------------------------------------------------------------ */
+
+/* What a byte becomes, if it is not a byte of a token: these three never are. */
+enum { SEPARATES = ' ', DELETED = '\n', ODD = '\t' };
+
+PyDoc_STRVAR(cut_tokens_doc,
+             "cut_tokens(text, start, fold, folded, spans, odd)\n--\n\n"
+             "Cut text[start:] into tokens: byte c becomes fold[c], where a space separates, a line\n"
+             "feed deletes, and a tab has a piece between separators left to the caller. Spans\n"
+             "(start, length) of tokens in folded, and of pieces left, with their separators, in\n"
+             "text. Returns (tokens, pieces left, where to go on), which is less than the size of\n"
+             "the text if spans or odd are full.");
+
+static PyObject *cut_tokens(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer b[5] = {{0}};
+    idx start, tokens = 0, left = 0;
+    int ok = 0;
+    if (!PyArg_ParseTuple(args, "y*ny*w*w*w*", &b[0], &start, &b[1], &b[2], &b[3], &b[4]))
+        return NULL;
+    idx size = b[0].len, room = b[3].len / 16, odd_room = b[4].len / 16, at = start;
+    if (check_range(&b[0], start, size) && check_items(&b[1], 256, 1, "fold") &&
+        check_items(&b[2], size, 1, "folded") && check_items(&b[3], room * 2, 8, "spans") &&
+        check_items(&b[4], odd_room * 2, 8, "odd")) {
+        const ef_byte *text = b[0].buf, *fold = b[1].buf;
+        ef_byte *folded = b[2].buf;
+        int64_t(*spans)[2] = b[3].buf, (*odd)[2] = b[4].buf;
+        ok = 1;
+        Py_BEGIN_ALLOW_THREADS
+        while (at < size && tokens < room && left < odd_room) {
+            idx first = at, to = at;
+            int is_odd = 0;
+            ef_byte c = 0;
+            while (at < size && (c = fold[text[at++]]) != SEPARATES) {
+                folded[to] = c;
+                to += c != DELETED;
+                is_odd |= c == ODD;
+            }
+            int64_t *span = is_odd ? odd[left] : spans[tokens];
+            span[0] = first;
+            span[1] = is_odd ? at - first : to - first;
+            left += is_odd;
+            tokens += !is_odd && to > first;
+        }
+        Py_END_ALLOW_THREADS
+    }
+    release(b, 5);
+    return ok ? Py_BuildValue("nnn", tokens, left, at) : NULL;
+}
+
 /* ---- text: rows -------------------------------------------------------------------------- */
 
 typedef struct {
@@ -1534,6 +1584,7 @@ static PyMethodDef methods[] = {
     {"copy_rows", copy_rows, METH_VARARGS, copy_rows_doc},
     {"count_lines", count_lines, METH_VARARGS, count_lines_doc},
     {"crc32c", crc32c, METH_VARARGS, crc32c_doc},
+    {"cut_tokens", cut_tokens, METH_VARARGS, cut_tokens_doc},
     {"find_entries", find_entries, METH_VARARGS, find_entries_doc},
     {"find_heap_strings", find_heap_strings, METH_VARARGS, find_heap_strings_doc},
     {"find_lines", find_lines, METH_VARARGS, find_lines_doc},

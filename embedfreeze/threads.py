@@ -30,11 +30,18 @@ def thread_map(work: Callable[[T], R], items: Iterable[T], threads: int) -> list
     return list(thread_imap(work, items, min(threads, max(1, len(items)))))
 
 
-def thread_imap(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+def thread_imap(
+    work: Callable[[T], R],
+    items: Iterable[T],
+    threads: int,
+    *,
+    stop: Callable[[], object] = lambda: None,
+) -> Iterator[R]:
     """Results of `work` in the order of `items`, while later ones are worked on.
 
     Items are taken as they are needed: no more than one a thread, and one, are on their way. An
-    error of the items comes behind the results of those before it, as with one thread.
+    error of the items comes behind the results of those before it, as with one thread. Where work
+    is not gone through to its end, `stop` is called before what is on its way is waited for.
     """
     if threads == 1:
         yield from map(work, items)
@@ -44,12 +51,16 @@ def thread_imap(work: Callable[[T], R], items: Iterable[T], threads: int) -> Ite
     waiting: deque[Future[R]] = deque()
     errors: list[Exception] = []
     with ThreadPoolExecutor(threads) as pool:
-        for item in _up_to_an_error(items, errors):
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > threads:
+        try:
+            for item in _up_to_an_error(items, errors):
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        except BaseException:
+            stop()
+            raise
     if errors:
         raise errors.pop()  # kept here, it would keep all frames that it went through
 

@@ -340,6 +340,23 @@ class TokensBuilder:
         again = np.where(found < first, found, own[np.maximum(found - first, 0)])
         return np.where(found < 0, own, again)
 
+    def number_spans(self, buffer: Any, spans: npt.NDArray[np.int64]) -> Rows:
+        """Append what is new of the tokens at spans (start, length) [n, 2] of a buffer.
+
+        Returns the row of each, int32 [n].
+        """
+        rows = np.empty(len(spans), dtype=np.int32)
+        offsets = self._offsets[: self._n + 1]
+        _kernel.index_find(self._blob, offsets, self._slots, buffer, spans, rows)
+        new = rows < 0
+        if new.any():
+            tokens = Tokens.from_spans(buffer, spans[new])
+            before = build_slots(tokens.blob, tokens.offsets)[1]
+            own = self._n - 1 + np.cumsum(before < 0, dtype=np.int32)
+            rows[new] = np.where(before < 0, own, own[before])
+            self.add(tokens.take(np.flatnonzero(before < 0)))
+        return rows
+
     def _forget(self, first: int) -> None:
         """Take the rows from `first` on away: inserted last, they are on no other's path."""
         self._slots[self._slots >= first] = -1

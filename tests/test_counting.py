@@ -4,19 +4,25 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
+import time
 from collections import Counter
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from samples import put
 
 import embedfreeze as ef
-from embedfreeze.batch import counting, lined
+from embedfreeze.batch import counting, lined, tally
 from embedfreeze.batch.processes import process_imap
 from embedfreeze.cli import main
 from embedfreeze.errors import FormatError, VocabularyError
-from embedfreeze.splitters import ASCII_WHITE_SPACE, WHITE_SPACE, all_tokens
+from embedfreeze.splitters import ASCII_WHITE_SPACE, WHITE_SPACE, all_tokens, byte_table, token_rows
 
 SENTENCES = Path(__file__).parents[1] / "data" / "sentences.tsv"
 TEXTS = [line.split("\t")[2] for line in SENTENCES.read_text("utf-8").split("\n")[1:-1]]
@@ -58,6 +64,7 @@ def test_counts_are_exact_beyond_what_memory_holds(
 ) -> None:
     monkeypatch.setattr(lined, "PART_BYTES", 20_000)
     monkeypatch.setattr(counting, "RUN_TOKENS", 100)
+    monkeypatch.setattr(counting, "MOST_FILES", 2)
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     monkeypatch.setattr("tempfile.tempdir", None)
     (tmp_path / "temporary").mkdir()
@@ -68,6 +75,65 @@ def test_counts_are_exact_beyond_what_memory_holds(
     assert list(found.items()) == ranked(expected)
     assert (found.n_types, found.n_tokens) == (len(expected), expected.total())
     assert not list((tmp_path / "temporary").iterdir())
+
+
+ODD_CHARACTERS = (
+    "\x00\x1c\x1f \t\n\r\u0085\u00a0\u2028\u03a3\u0130\u00df\ud800\U0001f600'.-AZaz\x7f"
+)
+odd_texts = st.lists(
+    st.one_of(st.text(max_size=20), st.text(st.sampled_from(ODD_CHARACTERS), max_size=12)),
+    max_size=8,
+)
+kernel_splitters = st.builds(
+    ef.Splitter,
+    st.sampled_from([True, False, "ascii"]),
+    st.sampled_from([None, ef.Splitter().delete]),
+    st.sampled_from([WHITE_SPACE, ASCII_WHITE_SPACE]),
+)
+
+
+@given(st.one_of(st.just(ef.Splitter()), kernel_splitters), st.lists(odd_texts, max_size=3))
+def test_the_kernel_counts_what_the_splitter_gives(
+    splitter: ef.Splitter, batches: list[list[str]]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tally, "PIECE_TOKENS", 2)
+        counter, found = tally.TextCounter(splitter), tally.Tally()
+    expected: Counter[str] = Counter()
+    for texts in batches:
+        counter.count(texts, found)
+        expected.update(token for text in texts for token in splitter(text))
+    assert byte_table(splitter) is not None
+    assert len(found) == len(expected)
+    assert dict(tally.items_of(*found.taken())) == expected
+    assert len(found) == 0
+
+
+def test_every_character_is_counted_as_the_splitter_has_it() -> None:
+    texts = [f"A{chr(i)}b {chr(i)}" for i in range(0x3100)]
+    for splitter in (ef.Splitter(), ef.Splitter("ascii", None, ASCII_WHITE_SPACE)):
+        found = tally.Tally()
+        tally.TextCounter(splitter).count(texts, found)
+        expected = Counter(token for text in texts for token in splitter(text))
+        assert dict(tally.items_of(*found.taken())) == expected
+
+
+words = st.text(st.sampled_from("ab\x00\u00e9\ud800\U0001f600"), max_size=4)
+long_words = st.builds(lambda n, end: "x" * n + end, st.integers(0, 300), words)
+
+
+@given(st.dictionaries(st.one_of(words, long_words), st.integers(1, 3), max_size=40))
+def test_the_order_is_that_of_python(counts: dict[str, int]) -> None:
+    found = tally.Tally()
+    found.add_strings([token for token, count in counts.items() for _ in range(count)])
+    tokens, numbers = found.taken()
+    order = tally.in_order(tokens, numbers)
+    assert list(tally.items_of(tokens.take(order), numbers[order])) == ranked(Counter(counts))
+
+
+@given(st.one_of(st.builds(ef.Splitter, ngrams=st.just((1, 2))), kernel_splitters), odd_texts)
+def test_rows_of_tokens_are_those_of_each_text(splitter: ef.Splitter, texts: list[str]) -> None:
+    assert token_rows(splitter, texts) == [splitter(text) for text in texts]
 
 
 @pytest.mark.parametrize("separators", [WHITE_SPACE, ASCII_WHITE_SPACE, "[^a-z]+", "", None])
@@ -89,6 +155,8 @@ def test_all_at_once_is_one_after_the_other(
     ]
     expected = [token for text in texts for token in splitter(text)]
     assert all_tokens(splitter, texts) == expected
+    assert token_rows(splitter, texts) == [splitter(text) for text in texts]
+    assert token_rows(splitter, [*texts, "a\nb"]) == [*map(splitter, texts), splitter("a\nb")]
 
 
 def test_bad_records_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +204,95 @@ def test_processes_that_are_always_killed_end_the_work() -> None:
 
     with pytest.raises(Exception, match="terminated"):
         list(process_imap(killed, [1], 2))
+
+
+def test_no_process_is_started_without_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def items() -> Iterator[int]:
+        raise OSError("no items")
+        yield 1
+
+    started: list[int] = []
+    monkeypatch.setattr("loky.get_reusable_executor", lambda *_, **__: started.append(1))
+    with pytest.raises(OSError, match="no items"):
+        list(process_imap(killed_once, items(), 2))  # type: ignore[arg-type]
+    assert list(process_imap(killed_once, [], 2)) == []
+    assert not started
+
+
+def test_an_error_does_not_wait_for_what_other_threads_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = put(tmp_path / "bad.txt", b"\xff")
+    long = put(tmp_path / "long.txt", b"a b\n" * 20_000)
+    monkeypatch.setattr(lined, "BLOCK_BYTES", 4)
+    read: list[bytes] = []
+    decoded = lined.LinedReader._decoded
+
+    def slow(reader: lined.LinedReader, block: bytes, first: int) -> lined.Lines:
+        if block != b"\xff":
+            read.append(block)
+            time.sleep(0.001)
+        return decoded(reader, block, first)
+
+    monkeypatch.setattr(lined.LinedReader, "_decoded", slow)
+    with pytest.raises(FormatError, match="must be UTF-8"):
+        ef.count_corpus([bad, long], processes=2)
+    assert len(read) < 5000
+
+
+STAYS = """
+import os, pathlib, time
+def stay(text):
+    pathlib.Path(str(os.getpid()) + ".at-work").touch()
+    time.sleep(60)
+"""
+
+
+def is_running(process: int) -> bool:
+    """Does a process run? One that ended may wait for its parent to notice."""
+    try:
+        return ") Z " not in Path(f"/proc/{process}/stat").read_text("utf-8")
+    except FileNotFoundError:
+        return False
+
+
+def started_by(process: int) -> list[int]:
+    """The processes of loky that another one started."""
+    children = Path(f"/proc/{process}/task/{process}/children")
+    started = [int(child) for child in children.read_text("ascii").split()]
+    commands = [Path(f"/proc/{child}/cmdline").read_bytes() for child in started]
+    return [child for child, c in zip(started, commands, strict=True) if b"LokyProcess" in c]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in /proc")
+@pytest.mark.parametrize("at_work", [False, True])
+def test_an_interrupt_ends_all_processes_without_a_word(at_work: bool, tmp_path: Path) -> None:
+    (tmp_path / "stays.py").write_text(STAYS, "utf-8")
+    put(tmp_path / "t.txt", b"a\nb\n" * 10)
+    code = "import sys; from embedfreeze.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = ["t.txt", "t.txt", "-o", "v.txt", "--tokenizer", "stays:stay", "--processes", "2"]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "vocabulary", *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(Path(ef.__file__).parents[1])},
+    ) as command:
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.glob("*.at-work")) if at_work else started_by(command.pid)) < 2:
+            assert command.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        workers = started_by(command.pid)
+        os.killpg(command.pid, signal.SIGINT)
+        interrupted = time.monotonic()
+        told = command.communicate(timeout=30)
+    assert (command.returncode, *told) == (130, b"", b"embedfreeze: interrupted\n")
+    assert time.monotonic() - interrupted < 5
+    assert len(workers) == 2
+    assert not any(map(is_running, workers))
+    assert not (tmp_path / "v.txt").exists()
 
 
 def test_processes_must_be_some() -> None:

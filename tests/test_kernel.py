@@ -420,6 +420,42 @@ def test_count_lines(buffer: bytes, data: st.DataObject) -> None:
     assert _kernel.count_lines(guarded(buffer), start, stop) == buffer[start:stop].count(b"\n")
 
 
+FOLD = bytes(range(9)) + b"\t \t" + bytes(range(12, 97)) + b"\n" * 3 + bytes(range(100, 256))
+
+
+def reference_tokens(text: bytes, start: int) -> tuple[list[bytes], list[tuple[int, int]]]:
+    """Tokens of text[start:], and spans of the pieces that are left to the caller."""
+    tokens, left, at = [], [], start
+    for piece in text[start:].translate(FOLD).split(b" "):
+        size = min(len(piece) + 1, len(text) - at)
+        if b"\t" in piece:
+            left.append((at, size))
+        elif piece.replace(b"\n", b""):
+            tokens.append(piece.replace(b"\n", b""))
+        at += size
+    return tokens, left
+
+
+@given(
+    st.lists(st.sampled_from([b"a", b"A", b"b", b"c", b" ", b"\t", b"\n", b"\xff"])).map(b"".join),
+    st.integers(1, 4),
+    st.data(),
+)
+def test_cut_tokens(text: bytes, room: int, data: st.DataObject) -> None:
+    start = at = data.draw(st.integers(0, len(text)))
+    tokens, left = [], []
+    while at < len(text):
+        folded = guarded(b"?" * len(text))
+        spans, odd = (guarded_array([-7] * 2 * n, np.int64) for n in (room, 2))
+        found, pieces, to = _kernel.cut_tokens(guarded(text), at, FOLD, folded, spans, odd)
+        assert at < to <= len(text)
+        assert to == len(text) or found == room or pieces == 2
+        tokens += [bytes(folded[low : low + n]) for low, n in spans.reshape(-1, 2)[:found]]
+        left += list(map(tuple, odd.reshape(-1, 2)[:pieces].tolist()))
+        at = to
+    assert (tokens, left) == reference_tokens(text, start)
+
+
 def reference_lines(buffer: bytes, start: int, stop: int) -> list[tuple[int, bytes]]:
     """Starts and contents of the lines of buffer[start:stop]."""
     lines, at = [], start
@@ -921,7 +957,11 @@ def wrong_range_calls() -> list[Call]:
             (_kernel.format_rows, (b"a", TWO, f32(9), size, SPACE, bytearray(99))),
             (_kernel.format_records, (b"a", TWO, f32(9), size, bytearray(99))),
         ]
-    calls += [(_kernel.guess_record, (b"a 1234", start, 4)) for start in (-1, 7, *HUGE)]
+    for start in (-1, 7, *HUGE):
+        calls += [
+            (_kernel.guess_record, (b"a 1234", start, 4)),
+            (_kernel.cut_tokens, (b"a 1234", start, FOLD, bytearray(9), i64(2), i64(2))),
+        ]
     return calls
 
 
@@ -942,6 +982,10 @@ def wrong_buffer_calls() -> list[Call]:
         (_kernel.parse_rows, (*row, ONE, f32(1), i64(1))),
         (_kernel.parse_rows, (*row, ONE, f32(1), odd(np.int64))),
         (_kernel.find_lines, (b"a\n", 0, 2, SPACE, *NO_INDEX, odd(np.int64))),
+        (_kernel.cut_tokens, (b"a", 0, FOLD[:255], bytearray(9), i64(2), i64(2))),
+        (_kernel.cut_tokens, (b"ab", 0, FOLD, bytearray(1), i64(2), i64(2))),
+        (_kernel.cut_tokens, (b"a", 0, FOLD, bytearray(9), odd(np.int64, 2), i64(2))),
+        (_kernel.cut_tokens, (b"a", 0, FOLD, bytearray(9), i64(2), odd(np.int64, 2))),
         (_kernel.find_records, (b"a 1234", 0, 6, 4, 9, *NO_INDEX, odd(np.int64))),
         (_kernel.gather_spans, (b"abc", odd(np.int64, 2), bytearray(9))),
         (_kernel.copy_rows, (b"a 1234", odd(np.int64, 2), bytearray(4))),
@@ -1028,6 +1072,10 @@ def long_calls() -> dict[str, Call]:
         "copy_rows": (_kernel.copy_rows, (text, large, bytearray(50 * 10**6))),
         "count_lines": (_kernel.count_lines, (text * 10, 0, 10 * len(text))),
         "crc32c": (_kernel.crc32c, (text * 10, True)),
+        "cut_tokens": (
+            _kernel.cut_tokens,
+            (text, 0, FOLD, bytearray(len(text)), i64(6 * n), i64(2)),
+        ),
         "find_lines": (_kernel.find_lines, (text, 0, len(text), SPACE, *index, i64(n))),
         "find_records": (_kernel.find_records, (text, 0, len(text), 10, n, *NO_INDEX, i64(2 * n))),
         "first_not_utf8": (_kernel.first_not_utf8, (long_token, long_offsets)),
@@ -1045,8 +1093,8 @@ def long_calls() -> dict[str, Call]:
 
 
 LONG_CALLS = [
-    *("are_finite", "copy_rows", "count_lines", "crc32c", "find_lines", "find_records"),
-    "first_not_utf8",
+    *("are_finite", "copy_rows", "count_lines", "crc32c", "cut_tokens", "find_lines"),
+    *("find_records", "first_not_utf8"),
     *("format_records", "format_rows", "gather_spans", "hash_tokens", "index_find"),
     *("index_insert", "parse_rows"),
 ]

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import heapq
+import os
 import pickle
 import tempfile
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice, takewhile
 from operator import itemgetter
+
+import numpy as np
+import numpy.typing as npt
 
 from embedfreeze.batch.corpus import Corpus
 from embedfreeze.batch.processes import process_count, process_imap
 from embedfreeze.batch.progress import tracked
+from embedfreeze.batch.tally import Tally, TextCounter, in_order, items_of
 from embedfreeze.batch.texts import Columns, OnBadRecord, Part
 from embedfreeze.errors import VocabularyError
 from embedfreeze.files import PathLike
-from embedfreeze.splitters import DEFAULT_SPLITTER, SplitterLike, all_tokens
-from embedfreeze.threads import spans
+from embedfreeze.splitters import DEFAULT_SPLITTER, SplitterLike, byte_table
+from embedfreeze.threads import spans, thread_imap
+from embedfreeze.tokens import Tokens
 
 __all__ = ["CorpusCounts", "count_corpus"]
 
-MOST_TOKENS = 2_000_000  # different ones in memory, of about 150 bytes each
-RUN_TOKENS = 1 << 14  # that are written and read at a time
+MOST_TOKENS = 3_000_000  # different ones in memory
+RUN_TOKENS = 1 << 9  # that are written and read at a time, of each file
+MOST_FILES = 100  # that are merged at once
 Counted = tuple[str, int]
 
 
@@ -74,37 +81,69 @@ class CorpusCounts(Mapping[str, int]):
         )
 
 
+@dataclass
+class _Seen:
+    """How many texts there were, and what was left out."""
+
+    n_texts: int = 0
+    skipped: int = 0
+    first_skipped: str | None = None
+
+    def add(self, other: _Seen) -> None:
+        """What was seen behind it."""
+        self.n_texts += other.n_texts
+        self.skipped += other.skipped
+        self.first_skipped = self.first_skipped or other.first_skipped
+
+
+@dataclass
+class _Counted:
+    """What was counted, ready to be sent."""
+
+    blob: bytes
+    offsets: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+    files: list[str]
+
+
 class _Totals:
     """Counts that are added up in memory, and beyond `most` tokens in sorted files of a folder."""
 
-    def __init__(self, most: int, folder: str) -> None:
+    def __init__(self, splitter: SplitterLike, most: int, folder: str) -> None:
         self.most, self.folder = most, folder
-        self.counts: Counter[str] = Counter()
+        self.tally, self.counter = Tally(), TextCounter(splitter)
         self.files: list[str] = []
-        self.n_texts = self.skipped = 0
-        self.first_skipped: str | None = None
+        self.is_wanted = True  # another thread may no longer
 
-    def add(self, tokens: Iterable[str] | Counter[str]) -> None:
-        self.counts.update(tokens)
-        if len(self.counts) > self.most:
-            self.files.append(_written(sorted(self.counts.items()), self.folder))
-            self.counts.clear()
+    def count(self, corpus: Corpus, part: Part) -> _Seen:
+        """Count the texts of a part."""
+        seen, reader = _Seen(), corpus.reader(part)
+        for batch in takewhile(lambda _: self.is_wanted, reader):
+            seen.n_texts += len(batch.texts)
+            self.counter.count(batch.texts, self.tally)
+            self._bound()
+        seen.skipped, seen.first_skipped = reader.bad.count, reader.bad.first
+        return seen
 
-    def add_part(self, part: _Totals) -> None:
-        self.files += part.files
-        self.add(part.counts)
-        self.n_texts += part.n_texts
-        self.skipped += part.skipped
-        self.first_skipped = self.first_skipped or part.first_skipped
+    def add(self, other: _Counted) -> None:
+        """Add what was counted elsewhere."""
+        self.files += other.files
+        self.tally.add_tokens(Tokens(other.blob, other.offsets), other.counts)
+        self._bound()
 
-    def merged(self) -> Iterator[Counted]:
-        """All tokens and their counts."""
-        if not self.files:
-            yield from self.counts.items()
-            return
-        runs = [*map(_read, self.files), iter(sorted(self.counts.items()))]
-        for token, same in groupby(heapq.merge(*runs), key=itemgetter(0)):
-            yield token, sum(count for _, count in same)
+    def counted(self) -> _Counted:
+        """All of it, ready to be sent."""
+        tokens, counts = self.tally.taken()
+        return _Counted(bytes(tokens.blob), tokens.offsets, counts, self.files)
+
+    def _bound(self) -> None:
+        if len(self.tally) > self.most:
+            self.files.append(_written(_sorted(*self.tally.taken()), self.folder))
+        if len(self.files) > MOST_FILES:
+            merged = _written(_added(map(_read, self.files)), self.folder)
+            for file in self.files:
+                os.unlink(file)
+            self.files = [merged]
 
 
 def count_corpus(
@@ -145,10 +184,12 @@ def count_corpus(
         What to do with a record that holds no text: bytes that are not UTF-8, broken JSON, a row of
         another length.
     processes : int, optional
-        Default: the cores that this process may run on.
+        Default: the cores that this process may run on. Where the splitter is one that the kernel
+        repeats (a `Splitter` at white space, without n-grams), these are threads of this process.
     most_tokens : int
-        So many different tokens are held in memory, by each process (about 150 bytes a token). More
-        are written to temporary files, sorted, and merged at the end: the counts are the same.
+        So many different tokens are held in memory, by each of them (about 50 bytes a token, and
+        as many again while they are sorted). More are written to temporary files, sorted, and
+        merged at the end: the counts are the same. The tokens that are kept take about 150 bytes.
 
     Returns
     -------
@@ -178,57 +219,138 @@ def count_corpus(
     columns = Columns(column, header=header)
     corpus = Corpus.of(paths, format=format, columns=columns, on_bad_record=on_bad_record)
     parts = corpus.parts()
-    n_processes = min(process_count(processes), max(1, len(parts)))
+    n_workers = min(process_count(processes), max(1, len(parts)))
     with tempfile.TemporaryDirectory(prefix="embedfreeze-") as folder:
-        totals = _Totals(most_tokens, folder)
-        work = partial(_count_part, corpus, splitter, most_tokens, folder)
-        for part in tracked(parts, process_imap(work, parts, n_processes), "count"):
-            totals.add_part(part)
-        if not totals.n_texts:
+        totals, seen = partial(_Totals, splitter, most_tokens, folder), _Seen()
+        if n_workers == 1 or byte_table(splitter) is not None:
+            counts, found = _count_in_threads(totals, corpus, parts, n_workers)
+        else:
+            counts, found = _count_in_processes(totals, corpus, parts, n_workers)
+        for of_part in tracked(parts, found, "count"):
+            seen.add(of_part)
+        if not seen.n_texts:
             raise VocabularyError(
                 f"a corpus must have texts, received none in {', '.join(corpus.paths)}"
             )
-        if totals.first_skipped is not None:
+        if seen.first_skipped is not None:
             warnings.warn(
-                f"{totals.skipped} bad records were left out, the first: {totals.first_skipped}",
+                f"{seen.skipped} bad records were left out, the first: {seen.first_skipped}",
                 stacklevel=2,
             )
-        return _ranked(totals, min_count, max_size)
+        return _ranked(counts, seen, min_count, max_size)
+
+
+Found = tuple[list[_Totals], Iterator[_Seen]]
+
+
+def _count_in_threads(
+    totals: Callable[[], _Totals], corpus: Corpus, parts: Sequence[Part], threads: int
+) -> Found:
+    """Counts of each thread, once what was seen in each part was gone through."""
+    counts = [totals() for _ in range(threads)]
+    free = counts.copy()  # taken and given back without the GIL being given up
+
+    def work(part: Part) -> _Seen:
+        own = free.pop()
+        try:
+            return own.count(corpus, part)
+        finally:
+            free.append(own)
+
+    def stop() -> None:
+        for own in counts:
+            own.is_wanted = False
+
+    return counts, thread_imap(work, parts, threads, stop=stop)
+
+
+def _count_in_processes(
+    totals: Callable[[], _Totals], corpus: Corpus, parts: Sequence[Part], processes: int
+) -> Found:
+    """The counts of all parts, once what was seen in each was gone through."""
+    counts = totals()
+
+    def seen() -> Iterator[_Seen]:
+        work = partial(_count_part, totals, corpus)
+        for of_part, counted in process_imap(work, parts, processes):
+            counts.add(counted)
+            yield of_part
+
+    return [counts], seen()
 
 
 def _count_part(
-    corpus: Corpus, splitter: SplitterLike, most: int, folder: str, part: Part
-) -> _Totals:
-    totals, reader = _Totals(most, folder), corpus.reader(part)
-    for batch in reader:
-        totals.n_texts += len(batch.texts)
-        totals.add(all_tokens(splitter, batch.texts))
-    totals.skipped, totals.first_skipped = reader.bad.count, reader.bad.first
-    return totals
+    totals: Callable[[], _Totals], corpus: Corpus, part: Part
+) -> tuple[_Seen, _Counted]:
+    counts = totals()
+    return counts.count(corpus, part), counts.counted()
 
 
-def _ranked(totals: _Totals, min_count: int, max_size: int | None) -> CorpusCounts:
+def _ranked(
+    found: list[_Totals], seen: _Seen, min_count: int, max_size: int | None
+) -> CorpusCounts:
+    totals, *others = found
+    while others:
+        totals.add(others.pop().counted())
+    tokens, counts = totals.tally.taken()
+    kept: Iterable[Counted]
+    if totals.files:
+        runs = [*map(_read, totals.files), _sorted(tokens, counts)]
+        n_types, n_tokens, kept = _merged(runs, min_count, max_size)
+    else:
+        n_types, n_tokens = len(tokens), int(counts.sum())
+        kept = _most_frequent(tokens, counts, min_count, max_size)
+    return CorpusCounts(kept, seen.n_texts, n_tokens, n_types, seen.skipped, seen.first_skipped)
+
+
+def _most_frequent(
+    tokens: Tokens, counts: npt.NDArray[np.int64], min_count: int, max_size: int | None
+) -> Iterator[Counted]:
+    """Tokens and counts, by falling count, equal counts in order."""
+    rows = np.flatnonzero(counts >= min_count)
+    if max_size is not None and max_size < len(rows):
+        least = np.partition(counts[rows], -max_size)[-max_size]
+        rows = rows[counts[rows] >= least]
+    tokens, counts = tokens.take(rows), counts[rows]
+    order = in_order(tokens, counts)[:max_size]
+    return items_of(tokens.take(order), counts[order])
+
+
+def _merged(
+    runs: Sequence[Iterator[Counted]], min_count: int, max_size: int | None
+) -> tuple[int, int, list[Counted]]:
+    """Number of tokens, their occurrences, and the most frequent, of sorted runs."""
     n_types = n_tokens = 0
 
     def frequent() -> Iterator[tuple[int, str]]:
         nonlocal n_types, n_tokens
-        for token, count in totals.merged():
+        for token, count in _added(runs):
             n_types += 1
             n_tokens += count
             if count >= min_count:
                 yield -count, token
 
     ranked = sorted(frequent()) if max_size is None else heapq.nsmallest(max_size, frequent())
-    kept = [(token, -count) for count, token in ranked]
-    return CorpusCounts(
-        kept, totals.n_texts, n_tokens, n_types, totals.skipped, totals.first_skipped
-    )
+    return n_types, n_tokens, [(token, -count) for count, token in ranked]
 
 
-def _written(counts: list[Counted], folder: str) -> str:
+def _added(runs: Iterable[Iterator[Counted]]) -> Iterator[Counted]:
+    """Each token once, of sorted runs."""
+    for token, same in groupby(heapq.merge(*runs), key=itemgetter(0)):
+        yield token, sum(count for _, count in same)
+
+
+def _sorted(tokens: Tokens, counts: npt.NDArray[np.int64]) -> Iterator[Counted]:
+    order = in_order(tokens, np.zeros_like(counts))
+    for low, high in spans(0, len(order), RUN_TOKENS):
+        rows = order[low:high]
+        yield from items_of(tokens.take(rows), counts[rows])
+
+
+def _written(counts: Iterator[Counted], folder: str) -> str:
     with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-        for low, high in spans(0, len(counts), RUN_TOKENS):
-            pickle.dump(counts[low:high], file, pickle.HIGHEST_PROTOCOL)
+        while run := list(islice(counts, RUN_TOKENS)):
+            pickle.dump(run, file, pickle.HIGHEST_PROTOCOL)
     return file.name
 
 

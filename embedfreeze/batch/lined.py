@@ -25,7 +25,7 @@ from embedfreeze.threads import spans
 __all__ = ["JsonLines", "LinedReader", "TextLines", "TsvLines", "line_parts"]
 
 BLOCK_BYTES = 1 << 20
-PART_BYTES = 32 << 20
+PART_BYTES = 16 << 20
 LONGEST_LINE = 1 << 30
 SHOWN = 60  # characters of a bad record
 Lines = list[str | None]  # None for a line that is not UTF-8
@@ -38,9 +38,10 @@ def line_parts(path: str, size: int, part_bytes: int | None = None) -> list[Part
     if size <= most:
         return [Part(path, 0, size, size)] if size else []
     cuts = [0]
+    step = -(-size // -(-size // most))  # parts of one size: processes end together
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         while cuts[-1] < size:
-            end = mapped.find(b"\n", min(cuts[-1] + most, size) - 1)
+            end = mapped.find(b"\n", min(cuts[-1] + step, size) - 1)
             cuts.append(size if end < 0 else end + 1)
     return [Part(path, low, high, high - low) for low, high in pairwise(cuts)]
 

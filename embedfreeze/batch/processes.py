@@ -6,8 +6,12 @@ may never end), need no guard in the caller's script, and take functions of a no
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
 from embedfreeze.threads import thread_count
@@ -35,22 +39,14 @@ def process_imap(work: Callable[[T], R], items: Iterable[T], processes: int) -> 
     if processes == 1:
         yield from map(work, items)
         return
-    from loky import get_reusable_executor
-
-    def executor() -> Any:
-        return get_reusable_executor(processes, timeout=IDLE_SECONDS)
-
     left, waiting = iter(items), deque[tuple[T, Any]]()
-    restarts = 0
+    restarts, pool = 0, _Pool(processes)
 
-    def begin() -> None:
-        for item in left:
-            waiting.append((item, executor().submit(work, item)))
-            if len(waiting) > processes:
-                return
+    def begin(begun: Iterable[T]) -> None:
+        waiting.extend((item, pool.submit(work, item)) for item in begun)
 
     try:
-        begin()
+        begin(islice(left, processes + 1))
         while waiting:
             try:
                 result = waiting[0][1].result()
@@ -59,14 +55,73 @@ def process_imap(work: Callable[[T], R], items: Iterable[T], processes: int) -> 
                 if restarts > RESTARTS:
                     raise
                 begun = [item for item, _ in waiting]
-                waiting = deque((item, executor().submit(work, item)) for item in begun)
+                waiting.clear()
+                begin(begun)
                 continue
             waiting.popleft()
-            begin()
+            begin(islice(left, 1))
             yield result
     except BaseException:
-        executor().shutdown(wait=True, kill_workers=True)
+        pool.end()
         raise
+
+
+class _Pool:
+    """Processes that are started when work is there for them."""
+
+    def __init__(self, processes: int) -> None:
+        self._processes = processes
+        self._executor: Any = None
+
+    def submit(self, work: Callable[[T], R], item: T) -> Any:
+        """A future of the work on an item."""
+        from loky import get_reusable_executor
+
+        self._executor = get_reusable_executor(self._processes, timeout=IDLE_SECONDS)
+        with _deaf_processes():
+            return self._executor.submit(work, item)
+
+    def end(self) -> None:
+        """Kill those that were started."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, kill_workers=True)
+
+
+@contextmanager
+def _deaf_processes() -> Iterator[None]:
+    """Processes that are started here do not hear Ctrl-C, which a terminal sends to all of a group.
+
+    This one hears it as soon as they are started, and can end them then.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing.resource_tracker import ensure_running
+
+    ensure_running()  # where it is started, Python 3.11 unblocks what was blocked
+    with _later_interrupts():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _later_interrupts() -> Iterator[None]:
+    """Ctrl-C waits, also one that reached a thread that does not block it, such as OpenBLAS'."""
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        for number in heard[:1]:
+            signal.raise_signal(number)
 
 
 def _killed() -> type[Exception]:

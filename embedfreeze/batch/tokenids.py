@@ -13,9 +13,10 @@ from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import UnknownTokenError, VocabularyError
 from embedfreeze.splitters import (
     ASCII_WHITE_SPACE,
-    Splitter,
     SplitterLike,
+    cuts_at_lines,
     splitter_from_config,
+    token_rows,
 )
 from embedfreeze.tokens import Tokens, spans_of
 
@@ -102,10 +103,10 @@ class TextIds:
         if not texts:
             return
         if self._vocabulary is not None:
-            rows = self._vocabulary.id_rows(splitter(text) for text in texts)
+            rows = self._vocabulary.id_rows(token_rows(splitter, texts))
             flat = [i for row in rows for i in row]
             yield np.array(flat, np.int32), _ends(rows)
-        elif isinstance(splitter, Splitter) and splitter.cuts_at_lines:
+        elif cuts_at_lines(splitter):
             only_ascii = splitter.separators == ASCII_WHITE_SPACE
             table = ASCII_SPACE if only_ascii else ANY_SPACE
             for text in _short_pieces(splitter.prepared(_lines_of(texts))):
@@ -115,7 +116,7 @@ class TextIds:
                 spans, ends = _token_spans(data, table)
                 yield self._ids(data, spans), ends
         else:
-            rows_of_tokens = [splitter(text) for text in texts]
+            rows_of_tokens = token_rows(splitter, texts)
             tokens = Tokens.from_strings(token for row in rows_of_tokens for token in row)
             yield self._ids(tokens.blob, spans_of(tokens.offsets)), _ends(rows_of_tokens)
 
