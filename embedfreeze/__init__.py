@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from embedfreeze.batch.counting import CorpusCounts, count_corpus
     from embedfreeze.convert import Conversion, convert
     from embedfreeze.coverage import Coverage
+    from embedfreeze.dataset import dataset
     from embedfreeze.embeddings import Embeddings
     from embedfreeze.formats import read, write
     from embedfreeze.formats.inspecting.inspection import Inspection, inspect
@@ -47,6 +48,7 @@ _LATE = {
     "build_model": "model",
     "convert": "convert",
     "count_corpus": "batch.counting",
+    "dataset": "dataset",
     "frozen_scalar": "variable",
     "inspect": "formats.inspecting.inspection",
     "load": "align",
@@ -77,6 +79,7 @@ __all__ = [
     "build_model",
     "convert",
     "count_corpus",
+    "dataset",
     "errors",
     "frozen_scalar",
     "inspect",

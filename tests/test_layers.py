@@ -62,6 +62,7 @@ LEVELS = [
     "thawing",
     "checks",
     "textids",
+    "dataset",
     "model",
     "savedfiles",
     "savedmodels",
