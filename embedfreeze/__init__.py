@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from embedfreeze.batch.encoding import encode
     from embedfreeze.convert import Conversion, convert
     from embedfreeze.coverage import Coverage
+    from embedfreeze.dataset import dataset
     from embedfreeze.embeddings import Embeddings
     from embedfreeze.formats import read, write
     from embedfreeze.formats.inspecting.inspection import Inspection, inspect
@@ -54,6 +55,7 @@ _LATE = {
     "build_model": "model",
     "convert": "convert",
     "count_corpus": "batch.counting",
+    "dataset": "dataset",
     "encode": "batch.encoding",
     "frozen_scalar": "variable",
     "inspect": "formats.inspecting.inspection",
@@ -88,6 +90,7 @@ __all__ = [
     "build_model",
     "convert",
     "count_corpus",
+    "dataset",
     "encode",
     "errors",
     "frozen_scalar",

@@ -65,6 +65,7 @@ LEVELS = [
     "tokenweights",
     "textvectors",
     "head",
+    "dataset",
     "model",
     "assembling",
     "savedfiles",

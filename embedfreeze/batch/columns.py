@@ -190,16 +190,13 @@ class Rebatcher:
         n, low = block_rows(block), 0
         while n - low >= self._size - self._count:
             high = low + self._size - self._count
-            self._wait({name: part(values, low, high) for name, values in block.items()}, high)
+            self._waiting.append({name: part(v, low, high) for name, v in block.items()})
             yield from self.rest()
             low = high
         if low < n:
             left = np.arange(low, n)
-            self._wait({name: taken(values, left) for name, values in block.items()}, n - low)
-
-    def _wait(self, block: Block, count: int) -> None:
-        self._waiting.append(block)
-        self._count += count
+            self._waiting.append({name: taken(values, left) for name, values in block.items()})
+            self._count += n - low
 
     def rest(self) -> Iterator[Block]:
         """What waits for more, if there is something."""
