@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
+import numpy as np
 import numpy.typing as npt
 
 from embedfreeze.backend import keras
+from embedfreeze.batch.encoding import WEIGHTS
+from embedfreeze.batch.manifest import Manifest
 from embedfreeze.checks import Check
+from embedfreeze.errors import FrozenError
+from embedfreeze.files import PathLike, name_of
 from embedfreeze.head import Compiling
 from embedfreeze.model import FrozenModel
+from embedfreeze.splitters import splitter_config
+from embedfreeze.table import Table
 from embedfreeze.textvectors import text_vectors
 
 __all__ = ["assemble"]
@@ -22,7 +30,8 @@ def assemble(
     source: Any,
     head: keras.Model,
     *,
-    pooling: OneVector = "mean",
+    features: PathLike | None = None,
+    pooling: OneVector | None = None,
     token_weights: npt.ArrayLike | None = None,
     pooled_lookup: bool = False,
     max_length: int | None = None,
@@ -49,8 +58,11 @@ def assemble(
         The table, as for `build_model`.
     head : keras.Model
         Any model that takes float32 [batch, dim], such as one of `build_head`.
-    pooling : {"mean", "sum", "sqrtn", "max"}
-        How the vectors of a text become one; that of the features. "attention" is for `build_model`
+    features : path, optional
+        The folder that `encode` wrote, on which the head was trained: pooling, weights of tokens
+        and `max_length` are those of its manifest, and the table must be the one it was made with.
+    pooling : {"mean", "sum", "sqrtn", "max"}, optional
+        How the vectors of a text become one; that of the features. Default: "mean". "attention" is for `build_model`
         alone: it has weights of its own, which must be trained together with the head.
     token_weights : array_like, optional
         float32 [rows], a weight for each id: each vector is multiplied by the weight of its token
@@ -79,7 +91,12 @@ def assemble(
     ValueError
         The head takes something else than [batch, dim of the table]; the weights are no finite
         numbers, one for each row; or an argument is not one of those above.
-    VocabularyError, FrozenError
+    FrozenError
+        The features were made with another table, or texts were cut in another way; or as for
+        `build_model`.
+    FileError, FormatError
+        The folder of features has no manifest that can be read.
+    VocabularyError
         As for `build_model`.
 
     Warns
@@ -93,6 +110,13 @@ def assemble(
     ``head.fit(features, labels)`` and ``model = embedfreeze.assemble(aligned, head)``.
     """
     compiling = Compiling(optimizer, loss, metrics)
+    if features is not None:
+        if (pooling, token_weights, max_length) != (None, None, None):
+            raise ValueError(
+                "pooling, token_weights and max_length are those of features: leave them out"
+            )
+        pooling, token_weights, max_length = _as_encoded(features, source)
+    pooling = "mean" if pooling is None else pooling
     _refuse_pooling(pooling)
     entry, vectors = text_vectors(
         source,
@@ -110,6 +134,28 @@ def assemble(
     model = FrozenModel(entry, head(vectors), name=name, check=check)
     compiling.apply(model)
     return model
+
+
+def _as_encoded(features: PathLike, source: Any) -> tuple[OneVector, Any, int | None]:
+    """Pooling, weights of tokens and length of the texts that a folder of features was made of."""
+    folder = name_of(features)
+    job = Manifest.read(folder).job
+    table = Table.of(source)
+    if job["table"]["digest"] != table.sealed.digest:
+        raise FrozenError(
+            f"{folder}: the features were made with a table of the digest "
+            f"{job['table']['digest']}, received one of {table.sealed.digest}: give that table, or "
+            "encode the corpus again"
+        )
+    splitter = None if table.vocabulary is None else splitter_config(table.vocabulary.splitter)
+    if splitter is not None and splitter != job["splitter"]:
+        raise FrozenError(
+            f"{folder}: the texts of the features were cut by {job['splitter']!r:.300}, and the "
+            f"table's vocabulary cuts them by {splitter!r:.300}: align with a vocabulary that has "
+            "the splitter of the features"
+        )
+    weights = np.load(os.path.join(folder, WEIGHTS)) if job["weights"] is not None else None
+    return job["features"], weights, job["max_length"]
 
 
 def _refuse_pooling(pooling: str | None) -> None:

@@ -29,7 +29,7 @@ from embedfreeze.files import PathLike, atomic_output, name_of
 from embedfreeze.formats import write
 from embedfreeze.splitters import DEFAULT_SPLITTER, SplitterLike, splitter_config
 
-__all__ = ["SHARD_BYTES", "encode"]
+__all__ = ["SHARD_BYTES", "WEIGHTS", "encode"]
 
 SHARD_BYTES = 8 << 20
 WEIGHTS, TABLE = "weights.npy", "table.safetensors"
