@@ -21,7 +21,7 @@ from embedfreeze.files import PathLike, name_of
 
 __all__ = ["dataset"]
 
-FEATURES, LABEL = "features", "label"
+LABEL = "label"
 SHUFFLE_BUFFER = 16_384
 READ_RECORDS = 256  # at a time, where no batches are asked for
 RUNNING = 4  # iterations that wait in the middle of their records
@@ -163,7 +163,8 @@ def _checked_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
 def _chosen(manifest: Manifest, names: Sequence[str] | None) -> list[Column]:
     there = {column.name: column for column in manifest.columns}
     if names is None:
-        names = [FEATURES, LABEL] if LABEL in there else [FEATURES]
+        first = manifest.columns[0].name
+        names = [first, LABEL] if LABEL in there else [first]
     unknown = [name for name in names if name not in there]
     if unknown or not names or isinstance(names, str):
         raise ValueError(
@@ -173,9 +174,8 @@ def _chosen(manifest: Manifest, names: Sequence[str] | None) -> list[Column]:
 
 
 def _pair(columns: dict[str, Any]) -> Any:
-    if LABEL in columns:
-        return columns[FEATURES], columns[LABEL]
-    return columns[FEATURES]
+    features, *label = columns.values()
+    return (features, label[0]) if label else features
 
 
 def _settled(found: tf.data.Dataset, divided: bool) -> tf.data.Dataset:
