@@ -25,6 +25,7 @@ CORPUS_WORDS, CORPUS_EXPONENT = 4_000_000, 1.05
 CONSONANTS, VOWELS, ENDS = b"bcdfghjklmnpqrst", b"aeiou", ("", "", "n", "s", "t", "r", "l", "m")
 ODD_ENDS = ("\u00e9", "\u00df", "\u0436", "\u00c9")  # one word in 64 ends in one of these
 MARKS = np.frombuffer(b",,,,;:)!?'", dtype=np.uint8)
+CORPUS_TOKENS, CORPUS_DIM = 100_000, 50
 LABELS = ("news", "sports", "culture", "science")
 SENTENCES = 200_000  # of a corpus that are made at a time
 
@@ -220,6 +221,17 @@ class Inputs:
                     first += len(labels)
 
         return self.made(f"corpus-{megabytes * self.scale:g}.tsv", make)
+
+    def corpus_table(self, megabytes: float) -> Path:
+        """Vectors of the most frequent tokens of those texts, aligned to them."""
+
+        def make(path: Path) -> None:
+            counts = ef.count_corpus(self.corpus(megabytes), max_size=CORPUS_TOKENS)
+            vocabulary = ef.Vocabulary.from_counts(counts)
+            values = matrix(len(counts), CORPUS_DIM)
+            ef.align(ef.Embeddings(list(counts), values), vocabulary).save(path)
+
+        return self.made(f"corpus-{megabytes * self.scale:g}.safetensors", make)
 
     def bare_parser(self) -> Path:
         """The bare parser as a program."""

@@ -62,8 +62,9 @@ def assemble(
         The folder that `encode` wrote, on which the head was trained: pooling, weights of tokens
         and `max_length` are those of its manifest, and the table must be the one it was made with.
     pooling : {"mean", "sum", "sqrtn", "max"}, optional
-        How the vectors of a text become one; that of the features. Default: "mean". "attention" is for `build_model`
-        alone: it has weights of its own, which must be trained together with the head.
+        How the vectors of a text become one; that of the features. Default: "mean". "attention" is
+        for `build_model` alone: it has weights of its own, which must be trained together with the
+        head.
     token_weights : array_like, optional
         float32 [rows], a weight for each id: each vector is multiplied by the weight of its token
         before pooling, which stays as it is, so that a mean is the weighted sum over the number of
