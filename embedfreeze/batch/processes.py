@@ -6,8 +6,10 @@ may never end), need no guard in the caller's script, and take functions of a no
 
 from __future__ import annotations
 
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from embedfreeze.threads import thread_count
@@ -40,12 +42,19 @@ def process_imap(work: Callable[[T], R], items: Iterable[T], processes: int) -> 
     def executor() -> Any:
         return get_reusable_executor(processes, timeout=IDLE_SECONDS)
 
+    def submitted(item: T) -> Any:
+        with _interrupts_blocked():
+            try:
+                return executor().submit(work, item)
+            except _killed():  # a process of those that were just asked for
+                return executor().submit(work, item)
+
     left, waiting = iter(items), deque[tuple[T, Any]]()
     restarts = 0
 
     def begin() -> None:
         for item in left:
-            waiting.append((item, executor().submit(work, item)))
+            waiting.append((item, submitted(item)))
             if len(waiting) > processes:
                 return
 
@@ -59,7 +68,7 @@ def process_imap(work: Callable[[T], R], items: Iterable[T], processes: int) -> 
                 if restarts > RESTARTS:
                     raise
                 begun = [item for item, _ in waiting]
-                waiting = deque((item, executor().submit(work, item)) for item in begun)
+                waiting = deque((item, submitted(item)) for item in begun)
                 continue
             waiting.popleft()
             begin()
@@ -67,6 +76,16 @@ def process_imap(work: Callable[[T], R], items: Iterable[T], processes: int) -> 
     except BaseException:
         executor().shutdown(wait=True, kill_workers=True)
         raise
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Threads and processes that begin here leave Ctrl-C to the caller, which ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _killed() -> type[Exception]:

@@ -13,6 +13,7 @@ from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import UnknownTokenError, VocabularyError
 from embedfreeze.splitters import (
     ASCII_WHITE_SPACE,
+    MARK,
     Splitter,
     SplitterLike,
     splitter_from_config,
@@ -26,6 +27,7 @@ Ids = npt.NDArray[np.int32]
 Places = npt.NDArray[np.int64]
 WIDE_SPACE = re.compile("[\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 ONE_SPACE = re.compile("[ \n]")
+HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # of a pair, which stands for no byte either
 
 
 def _space_table(characters: bytes) -> npt.NDArray[np.bool_]:
@@ -102,20 +104,21 @@ class TextIds:
         if not texts:
             return
         if self._vocabulary is not None:
-            rows = self._vocabulary.id_rows(splitter(text) for text in texts)
+            rows = self._vocabulary.id_rows([*map(_spellable, splitter(text))] for text in texts)
             flat = [i for row in rows for i in row]
             yield np.array(flat, np.int32), _ends(rows)
         elif isinstance(splitter, Splitter) and splitter.cuts_at_lines:
             only_ascii = splitter.separators == ASCII_WHITE_SPACE
             table = ASCII_SPACE if only_ascii else ANY_SPACE
-            for text in _short_pieces(splitter.prepared(_lines_of(texts))):
-                if not (only_ascii or text.isascii()):
-                    text = WIDE_SPACE.sub(" ", text)
-                data = text.encode("utf-8", "surrogatepass")
+            for text in map(splitter.prepared, _short_pieces(_lines_of(texts))):
+                if not text.isascii():
+                    # What `Splitter` puts between tokens is also a separator where a text has it.
+                    text = text.replace(MARK, " ") if only_ascii else WIDE_SPACE.sub(" ", text)
+                data = _spellable(text).encode("utf-8", "surrogateescape")
                 spans, ends = _token_spans(data, table)
                 yield self._ids(data, spans), ends
         else:
-            rows_of_tokens = [splitter(text) for text in texts]
+            rows_of_tokens = [[*map(_spellable, splitter(text))] for text in texts]
             tokens = Tokens.from_strings(token for row in rows_of_tokens for token in row)
             yield self._ids(tokens.blob, spans_of(tokens.offsets)), _ends(rows_of_tokens)
 
@@ -131,6 +134,16 @@ class TextIds:
                 f"the vocabulary has no token {token!r}, and no unknown token: give it unknown="
             )
         return ids
+
+
+def _spellable(text: str) -> str:
+    """A text that bytes can spell: halves of surrogate pairs become bytes that no token has."""
+    if text.isascii() or HALF.search(text) is None:
+        return text
+    return HALF.sub(
+        lambda half: half[0].encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape"),
+        text,
+    )
 
 
 def _ends(rows: Sequence[Sequence[object]]) -> Places:
