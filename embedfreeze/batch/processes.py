@@ -10,6 +10,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from embedfreeze.threads import thread_count
@@ -37,24 +38,12 @@ def process_imap(work: Callable[[T], R], items: Iterable[T], processes: int) -> 
     if processes == 1:
         yield from map(work, items)
         return
-    from loky import get_reusable_executor
-
-    def executor() -> Any:
-        return get_reusable_executor(processes, timeout=IDLE_SECONDS)
-
-    def submitted(item: T) -> Any:
-        with _interrupts_blocked():
-            try:
-                return executor().submit(work, item)
-            except _killed():  # a process of those that were just asked for
-                return executor().submit(work, item)
-
     left, waiting = iter(items), deque[tuple[T, Any]]()
-    restarts = 0
+    pool, restarts = _Pool(processes), 0
 
     def begin() -> None:
         for item in left:
-            waiting.append((item, submitted(item)))
+            waiting.append((item, pool.submit(work, item)))
             if len(waiting) > processes:
                 return
 
@@ -68,14 +57,40 @@ def process_imap(work: Callable[[T], R], items: Iterable[T], processes: int) -> 
                 if restarts > RESTARTS:
                     raise
                 begun = [item for item, _ in waiting]
-                waiting = deque((item, submitted(item)) for item in begun)
+                waiting = deque((item, pool.submit(work, item)) for item in begun)
                 continue
             waiting.popleft()
             begin()
             yield result
     except BaseException:
-        executor().shutdown(wait=True, kill_workers=True)
+        pool.end()
         raise
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Processes, begun anew where one was killed."""
+
+    processes: int
+
+    def submit(self, work: Callable[[T], R], item: T) -> Any:
+        try:
+            return self._submit(work, item)
+        except _killed():  # between its last result and this
+            return self._submit(work, item)
+
+    def _submit(self, work: Callable[[T], R], item: T) -> Any:
+        executor = self._executor()  # which also unblocks signals: first
+        with _interrupts_blocked():
+            return executor.submit(work, item)
+
+    def end(self) -> None:
+        self._executor().shutdown(wait=True, kill_workers=True)
+
+    def _executor(self) -> Any:
+        from loky import get_reusable_executor
+
+        return get_reusable_executor(self.processes, timeout=IDLE_SECONDS)
 
 
 @contextmanager
