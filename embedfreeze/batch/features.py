@@ -72,11 +72,17 @@ def chunks(corpus: Corpus, task: Task, characters: int) -> Iterator[tuple[Task, 
         return Task(name, task.part, held, reader.bad.count - told, first)
 
     for texts in reader:
-        held.append(texts)
-        size += sum(map(len, texts.texts)) + len(texts.texts)  # a text has an end, as lines have
-        if size >= characters:
-            yield chunk(), reader.position
-            held, size, number, told = [], 0, number + 1, reader.bad.count
+        # A text has an end, as lines have, so that many empty ones are not nothing.
+        ends = np.cumsum([0, *(len(text) + 1 for text in texts.texts)])
+        low = 0
+        while low < len(texts.texts):
+            high = int(np.searchsorted(ends[1:], ends[low] + characters - size)) + 1
+            held.append(texts.part(low, high))
+            size += int(ends[min(high, len(texts.texts))] - ends[low])
+            low = high
+            if size >= characters:
+                yield chunk(), reader.position
+                held, size, number, told = [], 0, number + 1, reader.bad.count
     if any(batch.texts for batch in held) or reader.bad.count > told:
         yield chunk(), reader.position
 

@@ -80,7 +80,10 @@ class _Pool:
             return self._submit(work, item)
 
     def _submit(self, work: Callable[[T], R], item: T) -> Any:
-        executor = self._executor()  # which also unblocks signals: first
+        from multiprocessing.resource_tracker import ensure_running
+
+        executor = self._executor()
+        ensure_running()  # which unblocks signals when it begins: loky would call it in the block
         with _interrupts_blocked():
             return executor.submit(work, item)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ Ids = npt.NDArray[np.int32]
 Places = npt.NDArray[np.int64]
 WIDE_SPACE = re.compile("[\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 ONE_SPACE = re.compile("[ \n]")
-HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # of a pair, which stands for no byte either
+HALVES = re.compile("[\ud800-\udfff]+")  # of surrogate pairs
 
 
 def _space_table(characters: bytes) -> npt.NDArray[np.bool_]:
@@ -137,13 +138,17 @@ class TextIds:
 
 
 def _spellable(text: str) -> str:
-    """A text that bytes can spell: halves of surrogate pairs become bytes that no token has."""
-    if text.isascii() or HALF.search(text) is None:
-        return text
-    return HALF.sub(
-        lambda half: half[0].encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape"),
-        text,
-    )
+    """A text that bytes can spell."""
+    return text if text.isascii() or HALVES.search(text) is None else HALVES.sub(_spelled, text)
+
+
+def _spelled(halves: re.Match[str]) -> str:
+    """Bytes that are not UTF-8 as they stand, other halves of surrogate pairs as no token is."""
+    found = halves[0]
+    with suppress(UnicodeEncodeError):
+        if found.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape") == found:
+            return found
+    return found.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")
 
 
 def _ends(rows: Sequence[Sequence[object]]) -> Places:
