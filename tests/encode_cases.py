@@ -57,6 +57,21 @@ def end(process: "subprocess.Popen[str]", number: int) -> tuple[int, str]:
     return process.returncode, err
 
 
+def workers_of(process: "subprocess.Popen[str]") -> list[int]:
+    """The processes that work for one, which are not loky's or Python's trackers."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                stat = Path(f"/proc/{name}/stat").read_text("utf-8").rpartition(")")[2].split()
+                command = Path(f"/proc/{name}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if int(stat[1]) == process.pid and b"popen_loky_posix" in command:
+                found.append(int(name))
+    return found
+
+
 def content(folder: Path) -> dict[str, bytes]:
     """The bytes of each file of a folder."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -84,8 +84,9 @@ class LinedReader(ABC):
                 data, first = data.removeprefix(BOM), False
             end = data.rfind(b"\n")
             if end >= 0:
-                yield b"".join([*kept, data[:end]])
-                kept, size = [], 0
+                whole = b"".join([*kept, data[:end]])
+                kept, size = [], 0  # before others work on it: a line may be long
+                yield whole
             kept.append(data[end + 1 :])
             size += len(kept[-1])
             if size > LONGEST_LINE:
@@ -95,7 +96,9 @@ class LinedReader(ABC):
                     path=self.part.path,
                 )
         if size:
-            yield b"".join(kept)
+            whole = b"".join(kept)
+            kept.clear()
+            yield whole
 
     def _pieces(self) -> Iterator[bytes]:
         if self.part.start is None or self.part.stop is None:
