@@ -65,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     if isinstance(sys.stdout, io.TextIOWrapper):  # a token may be more than the terminal can show
         sys.stdout.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         status: int | None = options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has enough

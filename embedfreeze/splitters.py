@@ -13,6 +13,7 @@ from embedfreeze.errors import FrozenError, VocabularyError
 __all__ = [
     "ASCII_WHITE_SPACE",
     "DEFAULT_SPLITTER",
+    "MARK",
     "PUNCTUATION",
     "WHITE_SPACE",
     "Splitter",
@@ -34,7 +35,7 @@ WHITE_SPACE = "[\t-\r\x1c-\x20\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\
 ASCII_WHITE_SPACE = "[\t-\r ]+"
 
 # Half a surrogate pair stands between tokens for a moment: no UTF-8 text can hold it.
-_MARK = "\ud800"
+MARK = "\ud800"
 _PUNCTUATION_BYTES = bytes(c for c in range(128) if re.match(PUNCTUATION, chr(c)))
 _ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
@@ -133,7 +134,7 @@ class Splitter:
         elif self.separators == WHITE_SPACE:
             tokens = text.split()  # a quarter of the time
         else:
-            tokens = [token for token in separators.sub(_MARK, text).split(_MARK) if token]
+            tokens = [token for token in separators.sub(MARK, text).split(MARK) if token]
         return self._runs(tokens) if self.ngrams else tokens
 
     def _runs(self, tokens: list[str]) -> list[str]:

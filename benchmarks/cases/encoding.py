@@ -82,6 +82,7 @@ def plain(corpus: str, table: str) -> Result:
 
 
 def means(ids: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Of the vectors of each text, padding left out."""
     kept = (ids != 0)[..., None]
     total = np.where(kept, matrix[ids], np.float32(0)).sum(axis=1, dtype=np.float32)
     return total / np.maximum(kept.sum(axis=1), 1).astype(np.float32)

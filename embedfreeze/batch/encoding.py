@@ -17,22 +17,22 @@ from embedfreeze.align import AlignedEmbeddings
 from embedfreeze.batch.corpus import Corpus
 from embedfreeze.batch.engines import ENGINES, Engine, Run, running
 from embedfreeze.batch.features import FEATURES, Features, open_table, part_tasks
-from embedfreeze.batch.jobfolder import JobFolder
+from embedfreeze.batch.jobfolder import TABLE, WEIGHTS, JobFolder, ShardRecord
 from embedfreeze.batch.manifest import Manifest
 from embedfreeze.batch.pooled import POOLINGS, Weighting, inverse_frequencies, sif_weights
 from embedfreeze.batch.shards import SHARD_FORMATS
 from embedfreeze.batch.texts import Columns, LabelDtype, OnBadRecord
 from embedfreeze.batch.tokenids import TextIds
 from embedfreeze.embeddings import Embeddings
-from embedfreeze.errors import FormatError
+from embedfreeze.errors import FileError, FormatError
 from embedfreeze.files import PathLike, atomic_output, name_of
 from embedfreeze.formats import write
+from embedfreeze.formats.arrays.npyheader import header_bytes
 from embedfreeze.splitters import DEFAULT_SPLITTER, SplitterLike, splitter_config
 
 __all__ = ["SHARD_BYTES", "WEIGHTS", "encode"]
 
 SHARD_BYTES = 8 << 20
-WEIGHTS, TABLE = "weights.npy", "table.safetensors"
 
 
 def encode(
@@ -279,6 +279,16 @@ def _stored(rows: Embeddings, path: str, place: str | None) -> Iterator[None]:
             os.unlink(path)
 
 
+def _warn_of_skipped(records: list[ShardRecord]) -> None:
+    firsts = [record.first_skipped for record in records if record.first_skipped]
+    if firsts:
+        warnings.warn(
+            f"{sum(record.skipped for record in records)} bad records were left out, the first: "
+            f"{firsts[0]}",
+            stacklevel=4,
+        )
+
+
 @dataclass(frozen=True)
 class _Job:
     """A job under way in its folder."""
@@ -297,26 +307,22 @@ class _Job:
             self._write_weights(tasks)
         done = frozenset(self.folder.done)
         with contextlib.closing(self.run("shards", tasks, done, "encode")) as results:
-            for records in results:
-                for record in records:
+            for found in results:
+                for record in found:
                     self.folder.record(record)
-        names = sorted(self.folder.done)
-        if not any(self.folder.done[name].texts for name in names):
+        if [_file(path) for path in self.maker.corpus.paths] != self.job["corpus"]:
+            raise FileError(
+                "a corpus must stay as it is while a job reads it, received one that was changed: "
+                "pass overwrite=True (--force) to begin anew",
+                path=self.folder.path,
+            )
+        records = self.folder.in_order()
+        if not any(record.texts for record in records):
             raise FormatError(
                 f"a corpus must have texts, received none in {', '.join(self.maker.corpus.paths)}"
             )
-        self._warn_of_skipped(names)
-        return self.folder.finish(self.job, names)
-
-    def _warn_of_skipped(self, names: list[str]) -> None:
-        records = [self.folder.done[name] for name in names]
-        firsts = [record.first_skipped for record in records if record.first_skipped]
-        if firsts:
-            warnings.warn(
-                f"{sum(record.skipped for record in records)} bad records were left out, the "
-                f"first: {firsts[0]}",
-                stacklevel=4,
-            )
+        _warn_of_skipped(records)
+        return self.folder.finish(self.job)
 
     def _write_weights(self, tasks: list[Any]) -> None:
         if self.wanted.weights == "sif":
@@ -331,4 +337,5 @@ class _Job:
                     counts[found] += more
             weights = inverse_frequencies(counts, texts)
         with atomic_output(self.folder.file(WEIGHTS), overwrite=True) as file:
-            np.save(file, weights)
+            file.write(header_bytes("float32", weights.shape))
+            file.write(weights.data)  # `numpy.save` does not say why a file cannot be written

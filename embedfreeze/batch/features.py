@@ -18,13 +18,15 @@ from embedfreeze.batch.shards import shard_writer
 from embedfreeze.batch.texts import Part, Texts
 from embedfreeze.batch.tokenids import TextIds
 from embedfreeze.embeddings import Embeddings
-from embedfreeze.errors import FileError, FormatError, VocabularyError
+from embedfreeze.errors import FileError, FormatError, VocabularyError, reason
 from embedfreeze.formats import read
 from embedfreeze.splitters import SplitterLike
+from embedfreeze.threads import spans
 
 __all__ = ["FEATURES", "Features", "Task", "chunks", "open_table", "part_tasks"]
 
 FEATURES = ("ids", "ragged", *POOLINGS)
+BLOCK_BYTES = 16 << 20  # of features that are made at a time, however short texts are
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,17 @@ def chunks(corpus: Corpus, task: Task, characters: int) -> Iterator[tuple[Task, 
         return Task(name, task.part, held, reader.bad.count - told, first)
 
     for texts in reader:
-        held.append(texts)
-        size += sum(map(len, texts.texts))
-        if size >= characters:
-            yield chunk(), reader.position
-            held, size, number, told = [], 0, number + 1, reader.bad.count
+        # A text has an end, as lines have, so that many empty ones are not nothing.
+        ends = np.cumsum([0, *(len(text) + 1 for text in texts.texts)])
+        low = 0
+        while low < len(texts.texts):
+            high = int(np.searchsorted(ends[1:], ends[low] + characters - size)) + 1
+            held.append(texts.part(low, high))
+            size += int(ends[min(high, len(texts.texts))] - ends[low])
+            low = high
+            if size >= characters:
+                yield chunk(), reader.position
+                held, size, number, told = [], 0, number + 1, reader.bad.count
     if any(batch.texts for batch in held) or reader.bad.count > told:
         yield chunk(), reader.position
 
@@ -124,8 +132,7 @@ class Features:
         wanted = self.corpus.columns
         found = [self._features(dim)]
         if wanted.label is not None:
-            dtype = "int64" if wanted.label_names is not None else wanted.label_dtype
-            found.append(Column("label", dtype))
+            found.append(Column("label", wanted.label_kind))
         return found if wanted.id is None else [*found, Column("id", "str")]
 
     def _features(self, dim: int) -> Column:
@@ -146,9 +153,11 @@ class Features:
         texts, skipped, first, n = task.texts, task.skipped, task.first_skipped, 0
         reader = self.corpus.reader(task.part) if texts is None else None
         columns = self.columns(self._maker.table.dim)
+        most = max(1, BLOCK_BYTES // (4 * sum(columns[0].row_shape) or BLOCK_BYTES))
         with shard_writer(self.output, self.folder, task.name, columns) as writer:
             for batch in texts if reader is None else reader:  # type: ignore[union-attr]
-                writer.append(self._block(batch))
+                for low, high in spans(0, len(batch.texts), most):
+                    writer.append(self._block(batch.part(low, high)))
                 n += len(batch.texts)
         if reader is not None:
             skipped, first = reader.bad.count, reader.bad.first
@@ -157,8 +166,7 @@ class Features:
     def _block(self, batch: Texts) -> dict[str, Any]:
         block: dict[str, Any] = self._maker(batch.texts)
         if batch.labels is not None:
-            dtype = np.dtype(self.corpus.columns.label_dtype)
-            block["label"] = np.array(batch.labels, dtype)
+            block["label"] = np.array(batch.labels, self.corpus.columns.label_kind)
         if batch.ids is not None:
             block["id"] = batch.ids
         return block
@@ -197,7 +205,7 @@ class _Maker:
 
     @cached_property
     def weights(self) -> npt.NDArray[np.float32] | None:
-        return None if self._weights is None else np.load(self._weights)
+        return None if self._weights is None else _weights(self._weights, len(self.table))
 
     def __call__(self, texts: list[str]) -> dict[str, Any]:
         ids = self.text_ids(texts)
@@ -219,6 +227,21 @@ class _Maker:
         padded = np.full((len(lengths), length or 0), padding or 0, np.int32)
         padded[np.arange(padded.shape[1]) < lengths[:, None]] = ids.values
         return padded
+
+
+def _weights(path: str, rows: int) -> npt.NDArray[np.float32]:
+    try:
+        found = np.load(path)
+        if found.dtype != np.float32 or found.shape != (rows,):
+            raise ValueError(f"{found.dtype} {[*found.shape]}")
+    except (OSError, ValueError, EOFError) as error:
+        raise FormatError(
+            f"the weights of a job must be float32 [{rows}], received {reason(error)}: the file is "
+            f"damaged, delete it and run the same embedfreeze encode again",
+            path=path,
+        ) from error
+    weights: npt.NDArray[np.float32] = found
+    return weights
 
 
 @lru_cache(maxsize=1)

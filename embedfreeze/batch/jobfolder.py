@@ -19,12 +19,15 @@ from embedfreeze.files import atomic_output
 from embedfreeze.files.hidden import lock, opened, remove_left_behind
 from embedfreeze.files.output import errors_of
 
-__all__ = ["JobFolder", "ShardRecord"]
+__all__ = ["TABLE", "WEIGHTS", "JobFolder", "ShardRecord"]
 
-JOB, PROGRESS = "job.json", "progress.jsonl"
-OURS = re.compile(
-    r"part-\d{5}.*|manifest\.json|job\.json|progress\.jsonl|weights\.npy|table\.safetensors"
+JOB, PROGRESS, WEIGHTS, TABLE = "job.json", "progress.jsonl", "weights.npy", "table.safetensors"
+SHARD = re.compile(r"part-(\d{5,})(?:-(\d{5,}))?")
+SHARD_FILE = re.compile(
+    SHARD.pattern + r"\.(?:npz|parquet|tfrecord|h5|[\w-]+(?:\.values|\.row_splits)?\.npy)", re.ASCII
 )
+KEYS = {"table", "corpus", "features"}  # of what a job is described by
+REPLACED = {"job": "is being replaced"}  # job.json, while what another job left is removed
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,20 @@ class ShardRecord:
     texts: int
     skipped: int = 0
     first_skipped: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not SHARD.fullmatch(self.name):
+            raise ValueError(f"a shard must have the name of one, received {self.name!r:.60}")
+        if any(type(n) is not int or n < 0 for n in (self.texts, self.skipped)):
+            raise ValueError(f"{self.name} must have numbers of texts, received {self!r:.200}")
+        if not isinstance(self.first_skipped, str | None):
+            raise ValueError(f"{self.name} must tell of a record, received {self!r:.200}")
+
+    @property
+    def place(self) -> tuple[int, ...]:
+        """Where it stands in the corpus: names with more digits come later."""
+        found = SHARD.fullmatch(self.name)
+        return tuple(int(number) for number in found.groups() if number) if found else ()
 
 
 class JobFolder:
@@ -115,7 +132,7 @@ class JobFolder:
                 path=self.path,
             )
         if found is None or found != job:
-            self._clear(overwrite)
+            self._clear(overwrite and found is not None)
             self.write_json(JOB, job)
             return
         if os.path.exists(self.file(MANIFEST)):
@@ -126,24 +143,29 @@ class JobFolder:
     def _take_finished(self, job: dict[str, Any]) -> None:
         """A finished job whose files are there stays; else what is missing is made again."""
         manifest = Manifest.read(self.path)
-        if all(self._is_there(shard["name"]) for shard in manifest.shards):
+        there = [shard for shard in manifest.shards if self._is_there(shard["name"])]
+        weighted = job.get("weights") is None or os.path.exists(self.file(WEIGHTS))
+        if len(there) == len(manifest.shards) and weighted:
             self.finished = manifest
+            self._remove_working_files()  # which a kill behind the manifest leaves
             return
+        self._remove(PROGRESS)
         self.write_json(JOB, job)
-        for shard in manifest.shards:
-            if self._is_there(shard["name"]):
-                self.record(ShardRecord(shard["name"], shard["texts"], shard["skipped"]))
+        for shard in there:
+            self.record(ShardRecord(shard["name"], shard["texts"], shard["skipped"]))
         os.unlink(self.file(MANIFEST))
 
     def _found_job(self) -> dict[str, Any] | None:
+        """What the folder is of; None for one that is of no job."""
         if os.path.exists(self.file(MANIFEST)):
             return Manifest.read(self.path).job
         try:
             with open(self.file(JOB), encoding="utf-8") as file:
                 found = json.load(file)
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
-        return found if isinstance(found, dict) else None
+        ours = isinstance(found, dict) and (found == REPLACED or found.keys() >= KEYS)
+        return found if ours else None
 
     def _has_results(self) -> bool:
         """Is a shard done?"""
@@ -154,14 +176,21 @@ class JobFolder:
     def _clear(self, overwrite: bool) -> None:
         """Remove what another job left; `FileError` for what is somebody else's."""
         names = sorted(os.listdir(self.path))
-        others = [name for name in names if not OURS.fullmatch(name)]
+        own = (MANIFEST, JOB, PROGRESS, WEIGHTS, TABLE)
+        others = [name for name in names if name not in own and not SHARD_FILE.fullmatch(name)]
         if others or (names and not overwrite):
             raise FileError(
                 f"is not empty, it holds {(others or names)[0]}: name a new folder", path=self.path
             )
-        # The manifest goes first: what is left without one is no result.
-        for name in sorted(names, key=lambda name: name != MANIFEST):
-            os.unlink(self.file(name))
+        if names:  # one who is killed while he removes them leaves a folder that is known as ours
+            self.write_json(JOB, REPLACED)
+            self._remove(MANIFEST)  # what is left without one is no result
+            self._remove(*(name for name in names if name != JOB))
+
+    def _remove(self, *names: str) -> None:
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.file(name))
 
     def _read_progress(self) -> dict[str, ShardRecord]:
         """The shards that are done; a line that a killed run left unfinished is cut off."""
@@ -171,7 +200,7 @@ class JobFolder:
             for line in file:
                 try:
                     record = ShardRecord(**json.loads(line))
-                except (ValueError, TypeError):
+                except (ValueError, TypeError, RecursionError):
                     break
                 if not line.endswith(b"\n"):
                     break
@@ -181,6 +210,8 @@ class JobFolder:
         return {name: record for name, record in done.items() if self._is_there(name)}
 
     def _is_there(self, name: str) -> bool:
+        if not SHARD.fullmatch(name):
+            return False
         files = shard_files(self.output, name, self.columns)
         return all(os.path.exists(self.file(file)) for file in files)
 
@@ -201,15 +232,22 @@ class JobFolder:
             file.flush()
             os.fsync(file.fileno())
 
-    def finish(self, job: dict[str, Any], names: Sequence[str]) -> Manifest:
+    def in_order(self) -> list[ShardRecord]:
+        """The shards that are done, in the order of the corpus."""
+        return sorted(self.done.values(), key=lambda record: record.place)
+
+    def finish(self, job: dict[str, Any]) -> Manifest:
         """All shards are done: write the manifest, with the shards in their order."""
         shards = [
-            {"name": name, "texts": self.done[name].texts, "skipped": self.done[name].skipped}
-            for name in names
+            {"name": record.name, "texts": record.texts, "skipped": record.skipped}
+            for record in self.in_order()
         ]
         manifest = Manifest(self.output, list(self.columns), shards, job)
         manifest.write(self.path)
-        for name in (JOB, PROGRESS):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.file(name))
+        self._remove_working_files()
         return manifest
+
+    def _remove_working_files(self) -> None:
+        """What a finished job does not need; without ``job.json`` there is nothing of that kind."""
+        if os.path.exists(self.file(JOB)):
+            self._remove(PROGRESS, TABLE, JOB)

@@ -11,7 +11,7 @@ import mmap
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -85,8 +85,9 @@ class LinedReader(ABC):
                 data, first = data.removeprefix(BOM), False
             end = data.rfind(b"\n")
             if end >= 0:
-                yield b"".join([*kept, data[:end]])
-                kept, size = [], 0
+                whole = b"".join([*kept, data[:end]])
+                kept, size = [], 0  # before others work on it: a line may be long
+                yield whole
             kept.append(data[end + 1 :])
             size += len(kept[-1])
             if size > LONGEST_LINE:
@@ -96,7 +97,9 @@ class LinedReader(ABC):
                     path=self.part.path,
                 )
         if size:
-            yield b"".join(kept)
+            whole = b"".join(kept)
+            kept.clear()
+            yield whole
 
     def _pieces(self) -> Iterator[bytes]:
         if self.part.start is None or self.part.stop is None:
@@ -137,13 +140,17 @@ class LinedReader(ABC):
 
     def number(self, i: int) -> int:
         """The number in the file, from 1, of line i of the part."""
+        return self._lines_before + i + 1
+
+    @cached_property
+    def _lines_before(self) -> int:
         if not self.part.start:
-            return i + 1
+            return 0
         with (
             open(self.part.path, "rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
         ):
-            return int(_kernel.count_lines(mapped, 0, self.part.start)) + i + 1
+            return int(_kernel.count_lines(mapped, 0, min(self.part.start, len(mapped))))
 
 
 class TextLines(LinedReader):

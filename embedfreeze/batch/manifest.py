@@ -88,7 +88,7 @@ class Manifest:
                 raise
             raise FormatError(
                 f"the manifest cannot be read ({type(error).__name__}: {error!s:.200}): it is "
-                f"damaged, delete it and run the same embedfreeze encode again",
+                f"damaged, or that of another program: run embedfreeze encode into another folder",
                 path=path,
             ) from error
 

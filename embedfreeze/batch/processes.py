@@ -75,6 +75,12 @@ class _Pool:
 
     def submit(self, work: Callable[[T], R], item: T) -> Any:
         """A future of the work on an item."""
+        try:
+            return self._submit(work, item)
+        except _killed():  # between its last result and this
+            return self._submit(work, item)
+
+    def _submit(self, work: Callable[[T], R], item: T) -> Any:
         from loky import get_reusable_executor
 
         self._executor = get_reusable_executor(self._processes, timeout=IDLE_SECONDS)

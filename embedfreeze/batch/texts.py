@@ -49,6 +49,11 @@ class Columns:
         given = [name for name in (self.text, self.label, self.id) if name is not None]
         return not given or any(isinstance(name, str) for name in given)
 
+    @property
+    def label_kind(self) -> LabelDtype:
+        """The dtype of labels: a place among names is a whole number."""
+        return self.label_dtype if self.label_names is None else "int64"
+
     def record(self, values: list[Any]) -> list[Any]:
         """A record as it is handed on: its text, its label as a number, its id as a text.
 
@@ -85,16 +90,22 @@ def _number(found: Any) -> int | float:
     if isinstance(found, str) and "_" in found:
         return math.nan
     with suppress(TypeError, ValueError):
-        return found if isinstance(found, float) else int(found)
+        whole = found if isinstance(found, float) else int(found)
+        if isinstance(found, str) or whole == found:  # a decimal is cut
+            return whole
     with suppress(TypeError, ValueError):
         return float(found)
     return math.nan
 
 
 def _id(found: Any) -> str:
-    if isinstance(found, str | int):
-        return str(found)
-    raise ValueError(f"an id must be a text or a whole number, received {found!r:.60}")
+    if not isinstance(found, str | int):
+        raise ValueError(f"an id must be a text or a whole number, received {found!r:.60}")
+    try:
+        str(found).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"an id must be UTF-8, received {found!r:.60}") from None
+    return str(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +125,17 @@ class Texts:
     texts: list[str]
     labels: list[int] | list[float] | None = None
     ids: list[str] | None = None
+
+    def part(self, start: int, stop: int) -> Texts:
+        """Some of them."""
+        if (start, stop) == (0, len(self.texts)):
+            return self
+        labels, ids = self.labels, self.ids
+        return Texts(
+            self.texts[start:stop],
+            None if labels is None else labels[start:stop],
+            None if ids is None else ids[start:stop],
+        )
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import UnknownTokenError, VocabularyError
 from embedfreeze.splitters import (
     ASCII_WHITE_SPACE,
+    MARK,
     SplitterLike,
     cuts_at_lines,
     splitter_from_config,
@@ -27,6 +29,7 @@ Ids = npt.NDArray[np.int32]
 Places = npt.NDArray[np.int64]
 WIDE_SPACE = re.compile("[\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 ONE_SPACE = re.compile("[ \n]")
+HALVES = re.compile("[\ud800-\udfff]+")  # of surrogate pairs
 
 
 def _space_table(characters: bytes) -> npt.NDArray[np.bool_]:
@@ -103,20 +106,21 @@ class TextIds:
         if not texts:
             return
         if self._vocabulary is not None:
-            rows = self._vocabulary.id_rows(token_rows(splitter, texts))
+            rows = self._vocabulary.id_rows(_spellable_rows(token_rows(splitter, texts)))
             flat = [i for row in rows for i in row]
             yield np.array(flat, np.int32), _ends(rows)
         elif cuts_at_lines(splitter):
             only_ascii = splitter.separators == ASCII_WHITE_SPACE
             table = ASCII_SPACE if only_ascii else ANY_SPACE
-            for text in _short_pieces(splitter.prepared(_lines_of(texts))):
-                if not (only_ascii or text.isascii()):
-                    text = WIDE_SPACE.sub(" ", text)
-                data = text.encode("utf-8", "surrogatepass")
+            for text in map(splitter.prepared, _short_pieces(_lines_of(texts))):
+                if not text.isascii():
+                    # What `Splitter` puts between tokens is also a separator where a text has it.
+                    text = text.replace(MARK, " ") if only_ascii else WIDE_SPACE.sub(" ", text)
+                data = _spellable(text).encode("utf-8", "surrogateescape")
                 spans, ends = _token_spans(data, table)
                 yield self._ids(data, spans), ends
         else:
-            rows_of_tokens = token_rows(splitter, texts)
+            rows_of_tokens = _spellable_rows(token_rows(splitter, texts))
             tokens = Tokens.from_strings(token for row in rows_of_tokens for token in row)
             yield self._ids(tokens.blob, spans_of(tokens.offsets)), _ends(rows_of_tokens)
 
@@ -132,6 +136,24 @@ class TextIds:
                 f"the vocabulary has no token {token!r}, and no unknown token: give it unknown="
             )
         return ids
+
+
+def _spellable_rows(rows: list[list[str]]) -> list[list[str]]:
+    return [[*map(_spellable, row)] for row in rows]
+
+
+def _spellable(text: str) -> str:
+    """A text that bytes can spell."""
+    return text if text.isascii() or HALVES.search(text) is None else HALVES.sub(_spelled, text)
+
+
+def _spelled(halves: re.Match[str]) -> str:
+    """Bytes that are not UTF-8 as they stand, other halves of surrogate pairs as no token is."""
+    found = halves[0]
+    with suppress(UnicodeEncodeError):
+        if found.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape") == found:
+            return found
+    return found.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")
 
 
 def _ends(rows: Sequence[Sequence[object]]) -> Places:

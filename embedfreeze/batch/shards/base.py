@@ -67,7 +67,7 @@ def one_file(suffix: str) -> Callable[[str, Columns], list[str]]:
 @contextmanager
 def understood(path: str) -> Iterator[None]:
     """What is raised while a file of a shard is read becomes an error with its path."""
-    again = "delete manifest.json and this file, and run the same embedfreeze encode again"
+    again = "delete this file, and run the same embedfreeze encode again"
     try:
         yield
     except EmbedFreezeError:
