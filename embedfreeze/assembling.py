@@ -31,7 +31,7 @@ def assemble(
     head: keras.Model,
     *,
     features: PathLike | None = None,
-    pooling: OneVector | None = None,
+    pooling: OneVector = "mean",
     token_weights: npt.ArrayLike | None = None,
     pooled_lookup: bool = False,
     max_length: int | None = None,
@@ -61,10 +61,9 @@ def assemble(
     features : path, optional
         The folder that `encode` wrote, on which the head was trained: pooling, weights of tokens
         and `max_length` are those of its manifest, and the table must be the one it was made with.
-    pooling : {"mean", "sum", "sqrtn", "max"}, optional
-        How the vectors of a text become one; that of the features. Default: "mean". "attention" is
-        for `build_model` alone: it has weights of its own, which must be trained together with the
-        head.
+    pooling : {"mean", "sum", "sqrtn", "max"}
+        How the vectors of a text become one; that of the features. "attention" is for `build_model`
+        alone: it has weights of its own, which must be trained together with the head.
     token_weights : array_like, optional
         float32 [rows], a weight for each id: each vector is multiplied by the weight of its token
         before pooling, which stays as it is, so that a mean is the weighted sum over the number of
@@ -112,12 +111,11 @@ def assemble(
     """
     compiling = Compiling(optimizer, loss, metrics)
     if features is not None:
-        if (pooling, token_weights, max_length) != (None, None, None):
+        if (pooling, token_weights, max_length) != ("mean", None, None):
             raise ValueError(
                 "pooling, token_weights and max_length are those of features: leave them out"
             )
         pooling, token_weights, max_length = _as_encoded(features, source)
-    pooling = "mean" if pooling is None else pooling
     _refuse_pooling(pooling)
     entry, vectors = text_vectors(
         source,
