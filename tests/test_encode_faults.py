@@ -365,9 +365,12 @@ def test_a_corpus_that_is_cut_while_it_is_read(
 
     with monkeypatch.context() as patch:
         patch.setattr(features.Features, "_block", cutting)
-        assert encoded(table, path, "-o", out) == (4 if kind == "csv" else 3)
+        assert encoded(table, path, "-o", out) in ((3, 4) if kind == "csv" else (3,))
     said = capsys.readouterr().err
-    assert ("the file shrank from" if kind == "csv" else "was cut while it was read") in said
+    if kind == "csv":  # which may have been read ahead to its end
+        assert "the file shrank from" in said or "must stay as it is" in said
+    else:
+        assert "was cut while it was read" in said
     assert not (out / "manifest.json").exists()
     assert encoded(table, path, "-o", out, "--force") == 0
     assert len(records(out)["features"]) in (500, 501)

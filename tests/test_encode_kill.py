@@ -15,8 +15,6 @@ from samples import child, put
 
 import embedfreeze as ef
 
-FORMATS = ["npy", "parquet", "tfrecord"]
-
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -69,9 +67,14 @@ def test_a_few_kills(to: str, processes: int, table: Path, corpus: Path, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("weights", [[], ["--weights", "tfidf"]], ids=["plain", "tfidf"])
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("to", [*FORMATS, "npz", "hdf5"])
+@pytest.mark.parametrize(
+    ("to", "processes", "weights"),
+    [
+        *((to, processes, []) for to in ("npy", "parquet", "tfrecord") for processes in (1, 2)),
+        *(("npy", processes, ["--weights", "tfidf"]) for processes in (1, 2)),
+        *((to, 2, []) for to in ("npz", "hdf5")),
+    ],
+)
 def test_kills_at_random_moments(
     to: str, processes: int, weights: list[object], table: Path, corpus: Path, tmp_path: Path
 ) -> None:
