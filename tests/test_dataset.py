@@ -61,7 +61,7 @@ def labels(batches: Any) -> list[int]:
 # ---- in order
 
 
-@pytest.mark.parametrize("size", [1, 100, 256, 699, 700, 5000])
+@pytest.mark.parametrize("size", [1, 256, 700, 5000])
 def test_batches_in_order(size: int, folder: Path) -> None:
     found = ef.dataset(folder, batch_size=size)
     batches = list(found)
@@ -184,7 +184,7 @@ def test_each_iteration_has_an_order_of_its_own(folder: Path) -> None:
     assert sorted(labels(singles)) == [*range(N)]
 
 
-@pytest.mark.parametrize("buffer", [1, 2, 64, 200, 10**6])
+@pytest.mark.parametrize("buffer", [1, 200, 10**6])
 def test_records_stay_whole(buffer: int, folder: Path) -> None:
     block: Any = pooled()
     found = ef.dataset(folder, batch_size=50, shuffle_seed=2, shuffle_buffer=buffer)
@@ -209,7 +209,7 @@ def test_shards_are_mixed(folder: Path) -> None:
 # ---- workers
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("count", [2, 3, 7])
 def test_each_record_is_in_one_worker(count: int, folder: Path) -> None:
     for seed in (None, 5):
         parts = [
