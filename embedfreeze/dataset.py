@@ -51,8 +51,7 @@ def dataset(
         Give a dict of these columns.
     shuffle_seed : int, optional
         Shuffle: another order in each iteration, and in a new process the same orders one after the
-        other. Default: the order of the corpus. The order of TFRecord files depends on
-        `tf.random.set_seed` as well.
+        other. Default: the order of the corpus.
     shuffle_buffer : int
         So many records are held in memory and mixed. They come from windows all over the shards,
         of 256 records or more (of TFRecord files, from eight shards at a time).
@@ -284,21 +283,21 @@ def _of_examples(plan: _Plan, element: Callable[[dict[str, Any]], Any]) -> tf.da
     def records(name: Any, start: Any, count: Any) -> tf.data.Dataset:
         return tf.data.TFRecordDataset(name, buffer_size=READ_BYTES).skip(start).take(count)
 
-    def drawn(iteration: Any) -> tuple[npt.NDArray[np.int64], np.int64]:
+    def drawn(iteration: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         rng = plan.generator(int(iteration))
-        return rng.permutation(len(spans)), rng.integers(2**62)
+        return rng.permutation(len(spans)), rng.integers(2**62, size=1)
 
     def shuffled(iteration: Any) -> tf.data.Dataset:
         order, seed = tf.numpy_function(drawn, [iteration], [tf.int64, tf.int64])
         order.set_shape((None,))
-        seed.set_shape(())
         parts = tf.data.Dataset.from_tensor_slices(
             tuple(tf.gather(tf.constant(each), order) for each in (names, starts, rows))
         )
-        mixed = parts.interleave(
+        messages = parts.interleave(
             records, cycle_length=FILES_AT_ONCE, block_length=RECORDS_OF_A_FILE
         )
-        return mixed.shuffle(plan.buffer, seed=seed, reshuffle_each_iteration=False)
+        groups = messages.batch(plan.buffer).enumerate()
+        return groups.flat_map(lambda number, group: _mixed(group, [seed[0], number]))
 
     if plan.seed is None:
         found = tf.data.Dataset.from_tensor_slices((names, starts, rows)).flat_map(records)
@@ -311,6 +310,12 @@ def _of_examples(plan: _Plan, element: Callable[[dict[str, Any]], Any]) -> tf.da
         return element({c.name: tf.cast(values[c.name], _dtypes(c)[0]) for c in columns})
 
     return found.batch(plan.size, drop_remainder=plan.drop_remainder).map(parsed)
+
+
+def _mixed(messages: Any, seed: Any) -> tf.data.Dataset:
+    """Records in an order that depends on the seed alone: `shuffle` adds the program's own."""
+    mixed = tf.random.experimental.stateless_shuffle(messages, seed, alg="philox")
+    return tf.data.Dataset.from_tensor_slices(mixed)
 
 
 def _feature(column: Column) -> Any:

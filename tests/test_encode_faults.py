@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from pathlib import Path
@@ -414,8 +415,9 @@ sys.exit(main(["encode", *arguments, "--processes", "1"]))
     out = tmp_path / "out"
     out.mkdir()
     out.chmod(0o555)
-    for parent in (table.parent, *table.parent.parents[:2], tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(parent.stat().st_mode | 0o555)
+    for parent in (*table.parents, tmp_path, *tmp_path.parents):
+        if parent.is_relative_to(tempfile.gettempdir()):
+            parent.chmod(parent.stat().st_mode | 0o555)
     done = subprocess.run(
         [sys.executable, "-c", code, table, path, "-o", out], capture_output=True, text=True
     )
