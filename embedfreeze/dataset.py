@@ -21,7 +21,7 @@ from embedfreeze.files import PathLike, name_of
 
 __all__ = ["dataset"]
 
-LABEL = "label"
+FEATURES, LABEL = ("features", "ids"), "label"
 SHUFFLE_BUFFER = 16_384
 READ_RECORDS = 256  # at a time, where no batches are asked for
 RUNNING = 4  # iterations that wait in the middle of their records
@@ -162,8 +162,8 @@ def _checked_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
 def _chosen(manifest: Manifest, names: Sequence[str] | None) -> list[Column]:
     there = {column.name: column for column in manifest.columns}
     if names is None:
-        first = manifest.columns[0].name
-        names = [first, LABEL] if LABEL in there else [first]
+        features = next((name for name in FEATURES if name in there), FEATURES[0])
+        names = [features, LABEL] if LABEL in there else [features]
     unknown = [name for name in names if name not in there]
     if unknown or not names or isinstance(names, str):
         raise ValueError(

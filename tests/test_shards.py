@@ -538,7 +538,7 @@ def test_files_that_are_missing_or_cut_off(format: str, tmp_path: Path) -> None:
                 read_shard(format, tmp_path, "part-0", POOLED)
             assert str(error.value).startswith(str(tmp_path / "part-0"))
         (tmp_path / name).unlink()
-        with pytest.raises(FileError, match="is missing: delete manifest.json"):
+        with pytest.raises(FileError, match="is missing: run the same embedfreeze encode again"):
             read_shard(format, tmp_path, "part-0", POOLED)
         put(tmp_path / name, data)
 
@@ -547,7 +547,7 @@ def test_files_that_are_missing_or_cut_off(format: str, tmp_path: Path) -> None:
 def test_other_columns_than_were_written(format: str, tmp_path: Path) -> None:
     write(tmp_path, format, POOLED, some(POOLED, 6))
     for column in (Column("features", "float32", (8,)), Column("label", "float32"), RAGGED):
-        with pytest.raises((FormatError, FileError), match="delete manifest.json"):
+        with pytest.raises((FormatError, FileError), match="run the same embedfreeze encode again"):
             read_shard(format, tmp_path, "part-0", [column])
 
 

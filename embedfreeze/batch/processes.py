@@ -6,6 +6,7 @@ may never end), need no guard in the caller's script, and take functions of a no
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections import deque
@@ -83,6 +84,7 @@ class _Pool:
     def _submit(self, work: Callable[[T], R], item: T) -> Any:
         from loky import get_reusable_executor
 
+        _begin_quiet_tracker()
         self._executor = get_reusable_executor(self._processes, timeout=IDLE_SECONDS)
         with _deaf_processes():
             return self._executor.submit(work, item)
@@ -91,6 +93,22 @@ class _Pool:
         """Kill those that were started."""
         if self._executor is not None:
             self._executor.shutdown(wait=True, kill_workers=True)
+
+
+def _begin_quiet_tracker() -> None:
+    """loky's tracker removes what ended processes leave; after Ctrl-C it would also warn of it."""
+    from loky.backend.resource_tracker import ensure_running
+
+    before = os.environ.get("PYTHONWARNINGS")
+    quiet = "ignore:resource_tracker:UserWarning"
+    os.environ["PYTHONWARNINGS"] = quiet if before is None else f"{before},{quiet}"
+    try:
+        ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def one_file(suffix: str) -> Callable[[str, Columns], list[str]]:
 @contextmanager
 def understood(path: str) -> Iterator[None]:
     """What is raised while a file of a shard is read becomes an error with its path."""
-    again = "delete this file, and run the same embedfreeze encode again"
+    again = "run the same embedfreeze encode again"
     try:
         yield
     except EmbedFreezeError:
@@ -79,6 +79,7 @@ def understood(path: str) -> Iterator[None]:
             raise FileError(f"cannot be read: {reason(error)}", path=path) from error
         said = str(error).partition("\n")[0][:200]
         raise FormatError(
-            f"a file of features must be what was written, received {said}: it is damaged, {again}",
+            f"a file of features must be what was written, received {said}: it is "
+            f"damaged, delete this file and {again}",
             path=path,
         ) from error
