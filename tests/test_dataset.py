@@ -23,6 +23,11 @@ from embedfreeze.errors import FileError
 pytest.importorskip("pyarrow")
 
 FORMATS = [*SHARD_FORMATS]
+SLOW = pytest.mark.slow
+# Each way of reading once in the fast suite: mapped arrays, and TensorFlow's own records.
+FEW_FORMATS = [
+    name if name in ("npy", "tfrecord") else pytest.param(name, marks=SLOW) for name in FORMATS
+]
 N = 700
 POOLED = [Column("features", "float32", (3,)), Column("label", "int64"), Column("id", "str")]
 IDS = [Column("features", "int32", (None,)), Column("label", "float32")]
@@ -49,7 +54,7 @@ def made(
     return folder
 
 
-@pytest.fixture(params=FORMATS)
+@pytest.fixture(params=FEW_FORMATS)
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return made(tmp_path, request.param, POOLED, pooled(), [300, 0, 260])
 
@@ -98,7 +103,7 @@ def test_columns(folder: Path) -> None:
     assert [*only] == ["features"]
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", FEW_FORMATS)
 def test_rows_of_their_own_lengths(format: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [rng.integers(-5, 2**31, rng.integers(0, 6)).tolist() for _ in range(N)]
@@ -162,6 +167,7 @@ for folder in sys.argv[1:]:
 """
 
 
+@SLOW
 def test_a_new_process_repeats_the_orders(tmp_path: Path) -> None:
     folders = []
     for format in FORMATS:
@@ -209,7 +215,7 @@ def test_shards_are_mixed(folder: Path) -> None:
 # ---- workers
 
 
-@pytest.mark.parametrize("count", [2, 3, 7])
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=SLOW), 7])
 def test_each_record_is_in_one_worker(count: int, folder: Path) -> None:
     for seed in (None, 5):
         parts = [

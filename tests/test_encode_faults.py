@@ -1,9 +1,7 @@
 """`embedfreeze encode` with corpora, folders and disks that nobody wishes for."""
 
-import bz2
 import gzip
 import json
-import lzma
 import os
 import re
 import resource
@@ -22,6 +20,7 @@ from encode_cases import WORDS, aligned, content, encoded, end, ran, records, st
 from hypothesis import example, given
 from hypothesis import strategies as st
 from samples import put
+from test_containers import PACK
 
 import embedfreeze as ef
 from embedfreeze.batch import features, lined, tokenids
@@ -281,10 +280,8 @@ def test_packed_corpora(kind: str, table: Path, tmp_path: Path) -> None:
     if kind == "zip":
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("t.txt", data)
-    elif kind == "zst":
-        put(path, pytest.importorskip("zstandard").compress(data))
     else:
-        put(path, {"gz": gzip, "bz2": bz2, "xz": lzma}[kind].compress(data))  # type: ignore[attr-defined]
+        put(path, PACK[kind](data))
     options = ["--features", "ragged", "--shard-size", 2000]
     assert encoded(table, path, "-o", tmp_path / "o", *options) == 0
     assert ragged(tmp_path / "o") == ids_of(TEXTS * 200)

@@ -31,6 +31,8 @@ LOSS = keras.losses.BinaryCrossentropy(from_logits=True)
 # Of weights after `trained`, where features are rounded in another way than pooled texts.
 BOUND = 1e-5
 
+SLOW = pytest.mark.slow
+
 
 @cache
 def sample() -> tuple[list[str], np.ndarray]:
@@ -190,8 +192,13 @@ def looped(model: keras.Model, x: np.ndarray, labels: np.ndarray, rule: Any) -> 
         step(tf.constant(x[low : low + BATCH]), tf.constant(labels[low : low + BATCH]))
 
 
-@pytest.mark.parametrize("way", ["fit", "loop"])
-@pytest.mark.parametrize("rule", ["sgd", "adam"])
+@pytest.mark.parametrize(
+    ("rule", "way"),
+    [
+        ("adam", "fit"),
+        *(pytest.param(*two, marks=SLOW) for two in (("sgd", "fit"), ("adam", "loop"))),
+    ],
+)
 @pytest.mark.parametrize(
     ("method", "length", "weighted"),
     [("mean", SHORT, False), ("sum", SHORT, True), ("max", None, False)],
@@ -209,7 +216,7 @@ def test_training_gives_the_same_bits(
     ("method", "weighted", "way", "options"),
     [
         ("mean", False, "fit", {}),
-        ("mean", True, "xla", {}),
+        pytest.param("mean", True, "xla", {}, marks=SLOW),
         ("sqrtn", True, "fit", {}),
         ("mean", False, "fit", {"pooled_lookup": True}),
     ],
