@@ -81,18 +81,14 @@ def dataset(
 
     Examples
     --------
-    >>> from embedfreeze.batch.columns import Column
-    >>> from embedfreeze.batch.manifest import Manifest
-    >>> from embedfreeze.batch.shards import shard_writer
-    >>> columns = [Column("features", "float32", (2,)), Column("label", "int64")]
-    >>> with shard_writer("npy", ".", "part-0", columns) as writer:
-    ...     writer.append({"features": np.eye(2, dtype=np.float32), "label": np.array([1, 0])})
-    >>> Manifest("npy", columns, [{"name": "part-0", "texts": 2, "skipped": 0}]).write(".")
-    >>> train = dataset(".", batch_size=1)
-    >>> len(train)
-    2
-    >>> [label.numpy().tolist() for features, label in train]
-    [[1], [0]]
+    >>> import embedfreeze as ef
+    >>> counts = ef.count_corpus("data/sentences.tsv", min_count=2)
+    >>> aligned = ef.load("data/glove.6B.50d.sample.txt", ef.Vocabulary.from_counts(counts))
+    >>> manifest = ef.encode(aligned, "data/sentences.tsv", "features", label="label")
+    >>> train = ef.dataset("features", batch_size=32, shuffle_seed=0)
+    >>> features, labels = next(iter(train))
+    >>> len(train), features.shape, labels.dtype
+    (94, TensorShape([32, 50]), tf.int64)
     """
     _check(batch_size, shuffle_seed, shuffle_buffer, drop_remainder)
     folder, index, count = name_of(path), *_checked_shard(shard)

@@ -183,15 +183,17 @@ class Features:
         for batch in self.corpus.reader(task.part) if task.texts is None else task.texts:
             ids = self._maker.text_ids(batch.texts)
             n += len(batch.texts)
-            counts += _texts_with(ids, len(counts))
+            found, more = _texts_with(ids, len(counts))
+            counts[found] += more
         found = np.flatnonzero(counts)
         return n, found, counts[found]
 
 
-def _texts_with(ids: Ragged, rows: int) -> npt.NDArray[np.int64]:
+def _texts_with(ids: Ragged, rows: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Which ids occur, and each in how many texts."""
     of_text = np.repeat(np.arange(len(ids.row_splits) - 1), np.diff(ids.row_splits))
     pairs = np.unique(of_text * rows + ids.values)
-    return np.bincount(pairs % rows, minlength=rows) if len(pairs) else np.zeros(rows, np.int64)
+    return np.unique(pairs % rows, return_counts=True)
 
 
 class _Maker:
