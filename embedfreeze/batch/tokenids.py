@@ -116,7 +116,7 @@ class TextIds:
                 if not text.isascii():
                     # What `Splitter` puts between tokens is also a separator where a text has it.
                     text = text.replace(MARK, " ") if only_ascii else WIDE_SPACE.sub(" ", text)
-                data = _spellable(text).encode("utf-8", "surrogateescape")
+                data = _bytes_of(text)
                 spans, ends = _token_spans(data, table)
                 yield self._ids(data, spans), ends
         else:
@@ -140,6 +140,13 @@ class TextIds:
 
 def _spellable_rows(rows: list[list[str]]) -> list[list[str]]:
     return [[*map(_spellable, row)] for row in rows]
+
+
+def _bytes_of(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _spellable(text).encode("utf-8", "surrogateescape")
 
 
 def _spellable(text: str) -> str:
