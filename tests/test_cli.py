@@ -308,14 +308,13 @@ def test_a_pipe_shows_no_bar_and_closes_early(source: Path, tmp_path: Path) -> N
     assert b"Traceback" not in err
 
 
-def test_a_terminal_shows_a_bar(source: Path, tmp_path: Path) -> None:
+def shown_on_a_terminal(*arguments: object) -> bytes:
+    """What a command that ends well writes on standard error, where that is a terminal."""
     code = "import embedfreeze.formats.progress as p; p.PATIENCE = 0\n" + RUN
     parent, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "convert", source, tmp_path / "t.bin"],
-        stdout=subprocess.PIPE,
-        stderr=terminal,
+        [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, stderr=terminal
     )
     os.close(terminal)
     shown = b""
@@ -328,6 +327,11 @@ def test_a_terminal_shows_a_bar(source: Path, tmp_path: Path) -> None:
         shown += piece
     os.close(parent)
     assert process.wait(60) == 0
+    return shown
+
+
+def test_a_terminal_shows_a_bar(source: Path, tmp_path: Path) -> None:
+    shown = shown_on_a_terminal("convert", source, tmp_path / "t.bin")
     assert b"convert" in shown
     assert b"%" in shown
 

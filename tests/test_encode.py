@@ -5,6 +5,7 @@ import filecmp
 import gzip
 import json
 import os
+import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from pyarrow import parquet
 from samples import put
 from sklearn.feature_extraction.text import TfidfVectorizer
+from test_cli import shown_on_a_terminal
 
 import embedfreeze as ef
 from embedfreeze import storage
@@ -296,6 +298,18 @@ def test_the_command(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert Manifest.read(out).output == "tfrecord"
     assert main(call) == 3
     assert "--force" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["t.tsv", "t.tsv.gz"])
+def test_a_terminal_shows_a_bar_with_rate_and_time_left(
+    name: str, table: Path, tmp_path: Path
+) -> None:
+    path = as_gzip(tmp_path / name) if name.endswith("gz") else as_tsv(tmp_path / name)
+    options = ["--processes", 1, "--shard-size", 50_000]
+    shown = shown_on_a_terminal("encode", table, path, "-o", tmp_path / "out", *options)
+    assert re.search(
+        rb"encode: +\d+%\|.* [\d.]+[kM]/[\d.]+[kM] \[\d\d:\d\d<\d\d:\d\d, .*B/s\]", shown
+    )
 
 
 def test_the_splitter_of_a_vocabulary_may_be_given(tmp_path: Path) -> None:
