@@ -50,7 +50,7 @@ def on_ray(corpus: str, table: str) -> Result:
     import ray
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(log_to_driver=False, logging_level="ERROR")
+    ray.init(address="local", log_to_driver=False, logging_level="ERROR")
     try:
         return encoded(corpus, table, engine="ray")
     finally:

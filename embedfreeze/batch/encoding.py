@@ -110,7 +110,7 @@ def encode(
         corpus and `out` under the same paths. A node that does not see the table receives it once.
     address : str, optional
         Of an existing cluster, as for `ray.init`. Default: the one this process is connected to,
-        else a new one on this machine. The process stays connected.
+        else one that runs on this machine, else a new one. The process stays connected.
     overwrite : bool
         Replace what another job left in the folder.
 

@@ -38,19 +38,19 @@ def running(
     if engine == "local":
         yield partial(_run_locally, maker, processes)
         return
-    from embedfreeze.batch.onray import connect, table_on_nodes
+    from embedfreeze.batch.onray import absolute, connect, table_on_nodes
 
     connect(address)
-    with table_on_nodes(maker) as there:
+    with table_on_nodes(absolute(maker)) as there:
         yield partial(_run_on_ray, there)
 
 
 def _run_on_ray(
     maker: Features, method: str, tasks: Sequence[Task], done: frozenset[str], what: str
 ) -> Generator[Any]:
-    from embedfreeze.batch.onray import ray_imap
+    from embedfreeze.batch.onray import absolute_task, ray_imap
 
-    left = [task for task in tasks if task.name not in done]
+    left = [absolute_task(task) for task in tasks if task.name not in done]
     work = partial(getattr(maker, method), done=done)
     with byte_bar(sum(task.part.size for task in left), what) as bar:
         for task, result in ray_imap(work, left):

@@ -9,13 +9,17 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from embedfreeze.batch.features import Features, Task, open_table
 from embedfreeze.errors import EmbedFreezeError
-from embedfreeze.files import atomic_output
+from embedfreeze.files import atomic_output, is_remote
 
-__all__ = ["connect", "ray_imap", "table_on_nodes"]
+__all__ = ["absolute", "absolute_task", "connect", "ray_imap", "table_on_nodes"]
 
 R = TypeVar("R")
 
@@ -32,7 +36,9 @@ def _ray() -> Any:
 
 
 def connect(address: str | None) -> None:
-    """Use the cluster this process is connected to, else the one at an address, else a new one.
+    """Use the cluster this process is connected to, else the one at an address.
+
+    Without an address it is one that runs on this machine, or a new one.
 
     The process stays connected, as it does after any call of Ray's; ``ray.shutdown()`` ends that.
 
@@ -45,8 +51,14 @@ def connect(address: str | None) -> None:
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    begin = partial(ray.init, log_to_driver=False, logging_level="ERROR")
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        try:
+            begin(address=address)
+        except ConnectionError:
+            if address is not None or "RAY_ADDRESS" in os.environ:
+                raise
+            begin(address="local")  # what Ray remembers of a cluster on this machine is no more
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise EmbedFreezeError(
             f"Ray has no cluster at {address or 'this machine'}: {error}: check address= "
@@ -79,6 +91,27 @@ def ray_imap(work: Callable[[Task], R], tasks: Sequence[Task]) -> Iterator[tuple
                 if isinstance(result, _Failure):
                     raise result.error
                 yield tasks[row["number"]], result
+
+
+def absolute(maker: Features) -> Features:
+    """The maker for workers, which have other working folders than this process."""
+    corpus = replace(maker.corpus, paths=tuple(map(_absolute, maker.corpus.paths)))
+    return replace(
+        maker,
+        table=_absolute(maker.table),
+        corpus=corpus,
+        weights=None if maker.weights is None else _absolute(maker.weights),
+        folder=_absolute(maker.folder),
+    )
+
+
+def absolute_task(task: Task) -> Task:
+    """The task for them."""
+    return replace(task, part=replace(task.part, path=_absolute(task.part.path)))
+
+
+def _absolute(path: str) -> str:
+    return path if is_remote(path) else os.path.abspath(path)
 
 
 @dataclass(frozen=True)
@@ -138,8 +171,7 @@ def table_on_nodes(maker: Features) -> Iterator[Features]:
     if all(seen):
         yield maker
         return
-    with open(maker.table, "rb") as file:
-        sent = ray.put(file.read())
+    sent = ray.put(np.asarray(np.memmap(maker.table, np.uint8, "r")))
     place = os.path.join(tempfile.gettempdir(), f"embedfreeze-{maker.job}.safetensors")
     try:
         _on_each_node(_receive, place, sent)
@@ -171,9 +203,9 @@ def _sees(path: str, digest: str) -> bool:
         return False
 
 
-def _receive(path: str, content: bytes) -> None:
+def _receive(path: str, content: npt.NDArray[np.uint8]) -> None:
     with atomic_output(path, overwrite=True) as file:
-        file.write(content)
+        file.write(content.data)
 
 
 def _forget(path: str) -> None:

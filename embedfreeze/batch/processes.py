@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -42,9 +43,10 @@ def process_imap(work: Callable[[T], R], items: Iterable[T], processes: int) -> 
         return
     left, waiting = iter(items), deque[tuple[T, Any]]()
     restarts, pool = 0, _Pool(processes)
+    there = partial(_work_at, os.getcwd(), work)
 
     def begin(begun: Iterable[T]) -> None:
-        waiting.extend((item, pool.submit(work, item)) for item in begun)
+        waiting.extend((item, pool.submit(there, item)) for item in begun)
 
     try:
         begin(islice(left, processes + 1))
@@ -65,6 +67,13 @@ def process_imap(work: Callable[[T], R], items: Iterable[T], processes: int) -> 
     except BaseException:
         pool.end()
         raise
+
+
+def _work_at(folder: str, work: Callable[[T], R], item: T) -> R:
+    """The caller may have gone elsewhere since the processes were started."""
+    if os.getcwd() != folder:
+        os.chdir(folder)
+    return work(item)
 
 
 class _Pool:
