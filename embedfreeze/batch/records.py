@@ -95,8 +95,7 @@ class Records:
             if shard.rows != texts:
                 raise FormatError(
                     f"a shard must have the {texts} records of the manifest, received "
-                    f"{shard.rows}: delete manifest.json and this file, and run the same "
-                    f"embedfreeze encode again",
+                    f"{shard.rows}: delete this file and run the same embedfreeze encode again",
                     path=shard.path,
                 )
             yield shard
