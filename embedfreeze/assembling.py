@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
-import numpy as np
 import numpy.typing as npt
 
 from embedfreeze.backend import keras
 from embedfreeze.batch.encoding import WEIGHTS
+from embedfreeze.batch.features import load_weights
 from embedfreeze.batch.manifest import Manifest
 from embedfreeze.checks import Check
 from embedfreeze.errors import FrozenError
@@ -153,7 +153,9 @@ def _as_encoded(features: PathLike, source: Any) -> tuple[OneVector, Any, int | 
             f"table's vocabulary cuts them by {splitter!r:.300}: align with a vocabulary that has "
             "the splitter of the features"
         )
-    weights = np.load(os.path.join(folder, WEIGHTS)) if job["weights"] is not None else None
+    weights = None
+    if job["weights"] is not None:
+        weights = load_weights(os.path.join(folder, WEIGHTS), table.shape[0])
     return job["features"], weights, job["max_length"]
 
 

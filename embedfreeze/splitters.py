@@ -164,6 +164,9 @@ class TokenizerSplitter:
 
     json: str
 
+    def __getstate__(self) -> dict[str, str]:
+        return {"json": self.json}  # other processes make a tokenizer of their own
+
     @cached_property
     def _tokenizer(self) -> Any:
         try:

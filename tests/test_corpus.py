@@ -205,6 +205,21 @@ def test_bad_records(name: str, data: bytes, line: int, rule: str, tmp_path: Pat
     assert f"line {line}" in firsts[0]
 
 
+@pytest.mark.parametrize("rows", [0, 1, 5])
+@pytest.mark.parametrize("blank", [1, 4096, 9000])
+def test_blank_lines_in_csv_are_no_rows(rows: int, blank: int, tmp_path: Path) -> None:
+    lines = [f"row {i}" for i in range(rows)] + [""] * blank + ["behind", "", "last"]
+    path = put(tmp_path / "t.csv", "\n".join(["", "text", *lines]).encode())
+    assert read(Corpus.of(path))[0] == [line for line in lines if line]
+
+
+def test_the_limit_of_fields_is_given_back() -> None:
+    before = csv.field_size_limit()
+    with tables._large_fields, tables._large_fields:
+        assert csv.field_size_limit() == tables.LARGEST_FIELD
+    assert csv.field_size_limit() == before
+
+
 def test_texts_that_are_null_in_parquet(tmp_path: Path) -> None:
     table = pa.table({"text": ["one", None, "three", None]})
     parquet.write_table(table, tmp_path / "f.parquet", row_group_size=2)

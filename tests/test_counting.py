@@ -19,6 +19,7 @@ from samples import put
 
 import embedfreeze as ef
 from embedfreeze.batch import counting, lined, tally
+from embedfreeze.batch.corpus import Corpus
 from embedfreeze.batch.processes import process_imap
 from embedfreeze.cli import main
 from embedfreeze.errors import FormatError, VocabularyError
@@ -55,6 +56,29 @@ def test_counts_are_those_of_a_counter(
     assert (few.n_types, few.n_tokens) == (found.n_types, found.n_tokens)
     texts = put(tmp_path / "t.txt", "\n".join(TEXTS).encode())
     assert dict(ef.count_corpus(texts, splitter=splitter, processes=processes)) == expected
+
+
+def test_a_cut_emoji_does_not_lose_a_vocabulary(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = put(tmp_path / "t.jsonl", b'{"text": "good \\ud83d case"}\n')
+    out = tmp_path / "v.txt"
+    assert main(["vocabulary", str(path), "-o", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert "1 tokens with half of a character are left out, the first: '\\ud83d'" in printed.err
+    assert "2 of 3 tokens" in printed.out
+    assert list(ef.Vocabulary.from_file(out)) == ["", "[UNK]", "case", "good"]
+
+
+@pytest.mark.parametrize("kind", ["text", "jsonl", "russian"])
+def test_threads_count_what_the_kernel_cuts(kind: str, tmp_path: Path) -> None:
+    """The rest is counted in processes; the counts are the same."""
+    texts = ["\u0434\u043e\u043c " * 9 if kind == "russian" else "good case"] * 300
+    lines = [json.dumps({"text": text}) for text in texts] if kind == "jsonl" else texts
+    path = put(tmp_path / f"t.{kind}", "\n".join(lines).encode())
+    corpus = Corpus.of(path)
+    assert counting._kernel_counts(corpus, corpus.parts(), ef.Splitter()) == (kind == "text")
+    assert ef.count_corpus(path, processes=2) == Counter(" ".join(texts).split())
 
 
 @pytest.mark.parametrize("processes", [1, 2])

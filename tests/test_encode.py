@@ -7,6 +7,8 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -320,6 +322,33 @@ def test_the_splitter_of_a_vocabulary_may_be_given(tmp_path: Path) -> None:
     assert column(tmp_path / "out", "ids") == [[2, 3], [1, 1], []]
     ef.encode(aligned, corpus, tmp_path / "keras", features="ragged", splitter=ef.Splitter())
     assert column(tmp_path / "keras", "ids") == [[2, 3], [2, 3], []]
+
+
+def longest(text: str, n: int) -> list[str]:
+    return [token for token in text.lower().split() if len(token) <= n]
+
+
+@dataclass
+class Longest:  # equal ones are no keys of a dict
+    n: int
+
+    def __call__(self, text: str) -> list[str]:
+        return longest(text, self.n)
+
+
+@pytest.mark.parametrize("make", [lambda n: partial(longest, n=n), Longest])
+def test_functions_that_differ_in_what_they_hold_are_other_jobs(
+    make: Any, table: Path, tmp_path: Path
+) -> None:
+    corpus = put(tmp_path / "t.txt", b"a good case\n")
+    options: dict[str, Any] = {"features": "ragged", "processes": 1}
+    ef.encode(table, corpus, tmp_path / "out", splitter=make(5), **options)
+    ef.encode(table, corpus, tmp_path / "out", splitter=make(5), **options)  # the same job
+    assert len(column(tmp_path / "out", "ids")[0]) == 3
+    with pytest.raises(FileError, match="holds another job, which differs in: splitter"):
+        ef.encode(table, corpus, tmp_path / "out", splitter=make(1), **options)
+    ef.encode(table, corpus, tmp_path / "other", splitter=make(1), **options)
+    assert len(column(tmp_path / "other", "ids")[0]) == 1
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 import embedfreeze as ef
-from embedfreeze.errors import FrozenBytesChanged
+from embedfreeze.errors import FileError, FormatError, FrozenBytesChanged, FrozenError
 from embedfreeze.frozen import frozen_variables
 from embedfreeze.model import FrozenModel
 from embedfreeze.pooling import MaskedPooling
@@ -543,3 +543,48 @@ def test_a_config_alone_gives_no_numbers() -> None:
 def test_what_is_no_weight(weights: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         ef.TokenWeights(weights)
+
+
+@pytest.fixture(name="encoded")
+def _encoded(tmp_path: Path) -> tuple[ef.AlignedEmbeddings, Path]:
+    vocabulary = ef.Vocabulary.from_counts(ef.count_corpus(DATA / "sentences.tsv", min_count=2))
+    table = ef.load(DATA / "glove.6B.50d.sample.txt", vocabulary)
+    ef.encode(
+        table,
+        DATA / "sentences.tsv",
+        tmp_path / "features",
+        weights="sif",
+        max_length=SHORT,
+        label="label",
+        processes=1,
+    )
+    return table, tmp_path / "features"
+
+
+def test_a_head_is_served_as_its_features_were_made(
+    encoded: tuple[ef.AlignedEmbeddings, Path],
+) -> None:
+    table, folder = encoded
+    head = ef.build_head(table.dim)
+    model = ef.assemble(table, head, features=folder, inputs="text")
+    texts, _ = sample()
+    features = np.concatenate([x.numpy() for x, _ in ef.dataset(folder, batch_size=500)])
+    given = model(tf.constant(texts)).numpy()
+    assert bits(given) == bits(head(features[: len(texts)]).numpy())
+
+
+def test_features_that_do_not_fit(encoded: tuple[ef.AlignedEmbeddings, Path]) -> None:
+    table, folder = encoded
+    head = ef.build_head(table.dim)
+    with pytest.raises(ValueError, match="are those of features: leave them out"):
+        ef.assemble(table, head, features=folder, pooling="sum")
+    with pytest.raises(FrozenError, match="the features were made with a table of the digest"):
+        ef.assemble(table.astype("float16"), head, features=folder)
+    (folder / "weights.npy").write_bytes(b"damaged")
+    with pytest.raises(FormatError, match=r"weights\.npy: the weights of a job must be float32"):
+        ef.assemble(table, head, features=folder)
+    (folder / "weights.npy").unlink()
+    with pytest.raises(FileError, match=r"weights\.npy: is missing: run the same"):
+        ef.assemble(table, head, features=folder)
+    with pytest.raises(FileError, match="is missing, so the job that writes this folder"):
+        ef.assemble(table, head, features=folder / "nowhere")

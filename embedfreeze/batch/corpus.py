@@ -144,6 +144,10 @@ class Corpus:
         found = (kind for kind in CORPUS_FORMATS.values() if name.endswith(kind.suffixes))
         return next((kind for kind in found if kind.suffixes), CORPUS_FORMATS["text"])
 
+    def is_plain_lines(self, part: Part) -> bool:
+        """Is each line a text as it is?"""
+        return self._kind(part.path).read is TextLines
+
     def reader(self, part: Part) -> Reader:
         """What reads the records of a part."""
         bad = BadRecords(part.path, self.on_bad_record)

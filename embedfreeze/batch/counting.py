@@ -8,7 +8,7 @@ import pickle
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby, islice, takewhile
 from operator import itemgetter
@@ -22,7 +22,7 @@ from embedfreeze.batch.progress import tracked
 from embedfreeze.batch.tally import Tally, TextCounter, in_order, items_of
 from embedfreeze.batch.texts import Columns, OnBadRecord, Part
 from embedfreeze.errors import VocabularyError
-from embedfreeze.files import PathLike
+from embedfreeze.files import PathLike, open_source
 from embedfreeze.splitters import DEFAULT_SPLITTER, SplitterLike, byte_table
 from embedfreeze.threads import spans, thread_imap
 from embedfreeze.tokens import Tokens
@@ -32,6 +32,7 @@ __all__ = ["CorpusCounts", "count_corpus"]
 MOST_TOKENS = 3_000_000  # different ones in memory
 RUN_TOKENS = 1 << 9  # that are written and read at a time, of each file
 MOST_FILES = 100  # that are merged at once
+ASCII, MOST_OTHERS = 128, 0.1  # bytes of other characters, as a share of the start of a corpus
 Counted = tuple[str, int]
 
 
@@ -184,8 +185,9 @@ def count_corpus(
         What to do with a record that holds no text: bytes that are not UTF-8, broken JSON, a row of
         another length.
     processes : int, optional
-        Default: the cores that this process may run on. Where the splitter is one that the kernel
-        repeats (a `Splitter` at white space, without n-grams), these are threads of this process.
+        Default: the cores that this process may run on. Lines of text, most of it ASCII, are
+        counted by threads of this process where the kernel can cut as the splitter does (a
+        `Splitter` at white space, without n-grams).
     most_tokens : int
         So many different tokens are held in memory, by each of them (about 50 bytes a token, and
         as many again while they are sorted). More are written to temporary files, sorted, and
@@ -222,7 +224,7 @@ def count_corpus(
     n_workers = min(process_count(processes), max(1, len(parts)))
     with tempfile.TemporaryDirectory(prefix="embedfreeze-") as folder:
         totals, seen = partial(_Totals, splitter, most_tokens, folder), _Seen()
-        if n_workers == 1 or byte_table(splitter) is not None:
+        if n_workers == 1 or _kernel_counts(corpus, parts, splitter):
             counts, found = _count_in_threads(totals, corpus, parts, n_workers)
         else:
             counts, found = _count_in_processes(totals, corpus, parts, n_workers)
@@ -238,6 +240,18 @@ def count_corpus(
                 stacklevel=2,
             )
         return _ranked(counts, seen, min_count, max_size)
+
+
+def _kernel_counts(corpus: Corpus, parts: Sequence[Part], splitter: SplitterLike) -> bool:
+    """Is most of the work the kernel's, which several threads may do at a time?
+
+    That is so for lines of text, most of it ASCII.
+    """
+    if byte_table(splitter) is None or not all(map(corpus.is_plain_lines, parts)):
+        return False
+    with open_source(parts[0].path) as source:
+        head = np.frombuffer(source.head, np.uint8)
+    return bool(np.count_nonzero(head >= ASCII) <= MOST_OTHERS * len(head))
 
 
 Found = tuple[list[_Totals], Iterator[_Seen]]
@@ -271,7 +285,7 @@ def _count_in_processes(
     counts = totals()
 
     def seen() -> Iterator[_Seen]:
-        work = partial(_count_part, totals, corpus)
+        work = partial(_count_part, totals, replace(corpus, paths=corpus.paths[:1]))
         for of_part, counted in process_imap(work, parts, processes):
             counts.add(counted)
             yield of_part

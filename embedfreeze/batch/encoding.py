@@ -102,7 +102,8 @@ def encode(
     label_dtype : {"int64", "float32"}
         Of labels that are numbers.
     shard_bytes : int
-        Bytes of a file (characters of one that is packed, or of CSV) that become a shard.
+        Bytes of a file (characters of one that is packed, or of CSV) that become a shard; of
+        Parquet it is a row group.
     processes : int, optional
         Of the engine "local". Default: the cores that this process may run on.
     engine : {"local", "ray"}
@@ -160,7 +161,7 @@ def encode(
     text_ids = TextIds(rows, splitter)  # refuses a table without vocabulary before there is work
     path = name_of(out)
     job = {**wanted.described(), **_described(rows, source, text_ids.splitter)}
-    key = hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([job, os.path.abspath(path)]).encode()).hexdigest()
     maker = Features(
         place or os.path.join(path, TABLE),
         rows.digest,
@@ -235,15 +236,22 @@ class _Wanted:
 
 def _described(rows: Embeddings, corpus: Corpus, splitter: SplitterLike) -> dict[str, Any]:
     """What tells a job from every other: table, texts, and how they are cut."""
-    named = f"{getattr(splitter, '__module__', '')}:{getattr(splitter, '__qualname__', '')}"
     return {
         "table": {"digest": rows.digest, "tokens": rows.tokens.digest, "settings": rows.special},
-        "splitter": splitter_config(splitter) or named,
+        "splitter": splitter_config(splitter) or _described_function(splitter),
         "corpus": [_file(path) for path in corpus.paths],
         "format": corpus.format,
         "columns": asdict(corpus.columns),
         "on_bad_record": corpus.on_bad_record,
     }
+
+
+def _described_function(splitter: SplitterLike) -> dict[str, str]:
+    """What tells a function from others: what another process would be sent."""
+    import cloudpickle
+
+    named = f"{getattr(splitter, '__module__', '')}:{getattr(splitter, '__qualname__', '')}"
+    return {"function": named, "digest": hashlib.sha256(cloudpickle.dumps(splitter)).hexdigest()}
 
 
 def _file(path: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -51,7 +52,7 @@ def _run_on_ray(
     from embedfreeze.batch.onray import absolute_task, ray_imap
 
     left = [absolute_task(task) for task in tasks if task.name not in done]
-    work = partial(getattr(maker, method), done=done)
+    work = partial(getattr(_without_paths(maker), method), done=done)
     with byte_bar(sum(task.part.size for task in left), what) as bar:
         for task, result in ray_imap(work, left):
             yield result
@@ -67,13 +68,18 @@ def _run_locally(
     what: str,
 ) -> Generator[Any]:
     left = [task for task in tasks if task.name not in done]
-    work = partial(getattr(maker, method), done=done)
+    work = getattr(_without_paths(maker), method)
     sizes: deque[int] = deque()
     with byte_bar(sum(task.part.size for task in left), what) as bar:
         pieces = _pieces(maker, left, done, sizes)
         for result in process_imap(work, pieces, _processes(processes, left)):
             yield result
             bar(sizes.popleft())
+
+
+def _without_paths(maker: Features) -> Features:
+    """What is sent with every task, which names its file itself."""
+    return replace(maker, corpus=replace(maker.corpus, paths=maker.corpus.paths[:1]))
 
 
 def _processes(processes: int | None, tasks: Sequence[Task]) -> int:

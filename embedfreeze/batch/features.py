@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from embedfreeze.formats import read
 from embedfreeze.splitters import SplitterLike
 from embedfreeze.threads import spans
 
-__all__ = ["FEATURES", "Features", "Task", "chunks", "open_table", "part_tasks"]
+__all__ = ["FEATURES", "Features", "Task", "chunks", "load_weights", "open_table", "part_tasks"]
 
 FEATURES = ("ids", "ragged", *POOLINGS)
 BLOCK_BYTES = 16 << 20  # of features that are made at a time, however short texts are
@@ -153,7 +153,7 @@ class Features:
         texts, skipped, first, n = task.texts, task.skipped, task.first_skipped, 0
         reader = self.corpus.reader(task.part) if texts is None else None
         columns = self.columns(self._maker.table.dim)
-        most = max(1, BLOCK_BYTES // (4 * sum(columns[0].row_shape) or BLOCK_BYTES))
+        most = max(1, BLOCK_BYTES // (4 * max(1, sum(columns[0].row_shape))))
         with shard_writer(self.output, self.folder, task.name, columns) as writer:
             for batch in texts if reader is None else reader:  # type: ignore[union-attr]
                 for low, high in spans(0, len(batch.texts), most):
@@ -207,7 +207,7 @@ class _Maker:
 
     @cached_property
     def weights(self) -> npt.NDArray[np.float32] | None:
-        return None if self._weights is None else _weights(self._weights, len(self.table))
+        return None if self._weights is None else load_weights(self._weights, len(self.table))
 
     def __call__(self, texts: list[str]) -> dict[str, Any]:
         ids = self.text_ids(texts)
@@ -231,11 +231,22 @@ class _Maker:
         return padded
 
 
-def _weights(path: str, rows: int) -> npt.NDArray[np.float32]:
+def load_weights(path: str, rows: int) -> npt.NDArray[np.float32]:
+    """The weights of tokens that a job made.
+
+    Raises
+    ------
+    FileError
+        They are missing.
+    FormatError
+        The file holds something else.
+    """
     try:
         found = np.load(path)
         if found.dtype != np.float32 or found.shape != (rows,):
             raise ValueError(f"{found.dtype} {[*found.shape]}")
+    except FileNotFoundError:
+        raise FileError("is missing: run the same embedfreeze encode again", path=path) from None
     except (OSError, ValueError, EOFError) as error:
         raise FormatError(
             f"the weights of a job must be float32 [{rows}], received {reason(error)}: the file is "
@@ -246,9 +257,18 @@ def _weights(path: str, rows: int) -> npt.NDArray[np.float32]:
     return weights
 
 
-@lru_cache(maxsize=1)
+_last: dict[str, _Maker] = {}  # by the job
+
+
 def _maker_of(features: Features) -> _Maker:
     """One a process: the table is mapped once, and its memory is that of all processes."""
+    if features.job not in _last:
+        _last.clear()
+        _last[features.job] = _new_maker(features)
+    return _last[features.job]
+
+
+def _new_maker(features: Features) -> _Maker:
     table = open_table(features.table)
     if table.digest != features.digest:
         raise FileError("was replaced while a job read it: run the job again", path=features.table)

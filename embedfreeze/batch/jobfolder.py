@@ -105,21 +105,22 @@ class JobFolder:
             Another process works on it; or it holds another job and `overwrite` is false, or files
             of somebody else; or it cannot be written.
         """
-        with errors_of(path):
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(path)
-            if not os.path.isdir(path):
-                raise FileError("is a file: name a folder", path=path)
-            with opened(path) as fd:
+        folder = cls(path, output, columns)
+        with contextlib.ExitStack() as held:
+            with errors_of(path):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(path)
+                if not os.path.isdir(path):
+                    raise FileError("is a file: name a folder", path=path)
+                fd = held.enter_context(opened(path))
                 if not lock(fd):
                     raise FileError(
                         "another job works on this folder: wait for its end, or name another",
                         path=path,
                     )
                 remove_left_behind(fd)
-                folder = cls(path, output, columns)
                 folder._take(json.loads(json.dumps(job)), overwrite)
-                yield folder
+            yield folder
 
     def _take(self, job: dict[str, Any], overwrite: bool) -> None:
         found = self._found_job()

@@ -19,7 +19,7 @@ from embedfreeze import _kernel
 from embedfreeze.batch.tables import TableLayout
 from embedfreeze.batch.texts import BadRecords, Columns, Part, Texts, gathered
 from embedfreeze.errors import FileError, FormatError, reason
-from embedfreeze.files import open_source
+from embedfreeze.files import FileIdentity, open_source
 from embedfreeze.threads import spans
 
 __all__ = ["JsonLines", "LinedReader", "TextLines", "TsvLines", "line_parts"]
@@ -146,11 +146,27 @@ class LinedReader(ABC):
     def _lines_before(self) -> int:
         if not self.part.start:
             return 0
-        with (
-            open(self.part.path, "rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-        ):
-            return int(_kernel.count_lines(mapped, 0, min(self.part.start, len(mapped))))
+        return _lines_before(self.part.path, self.part.start)
+
+
+_counted: dict[str, tuple[FileIdentity, int, int]] = {}  # lines of a path up to an offset
+
+
+def _lines_before(path: str, offset: int) -> int:
+    """Line feeds of a file before an offset: from where this process counted them last."""
+    with (
+        open(path, "rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+    ):
+        identity = FileIdentity.of(file.fileno())
+        before, start, lines = _counted.get(path, (identity, 0, 0))
+        if before != identity or start > offset:
+            start = lines = 0
+        stop = min(offset, len(mapped))
+        lines += int(_kernel.count_lines(mapped, min(start, stop), stop))
+        _counted.clear()
+        _counted[path] = identity, stop, lines
+    return lines
 
 
 class TextLines(LinedReader):

@@ -9,9 +9,9 @@ from __future__ import annotations
 import codecs
 import csv
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
+from threading import Lock
 from typing import Any
 
 from embedfreeze.batch.texts import BadRecords, Columns, Part, Texts, gathered
@@ -22,7 +22,7 @@ from embedfreeze.vocabularies.tables import column_of
 __all__ = ["CsvRows", "TableLayout"]
 
 ROWS = 4096  # in a batch
-LARGEST_FIELD = (1 << 31) - 1
+LARGEST_FIELD = 256 << 20  # characters; a quotation mark that nothing closes ends there
 BOM = "\ufeff"
 
 
@@ -85,13 +85,26 @@ class TableLayout:
             return None
 
 
-@contextmanager
-def _any_field_size() -> Iterator[None]:
-    before = csv.field_size_limit(LARGEST_FIELD)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
+class _LargeFields:
+    """A context in which the limit of Python's `csv`, one for all threads, is a higher one."""
+
+    def __init__(self) -> None:
+        self._lock, self._users, self._before = Lock(), 0, 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._users:
+                self._before = csv.field_size_limit(LARGEST_FIELD)
+            self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                csv.field_size_limit(self._before)
+
+
+_large_fields = _LargeFields()
 
 
 class CsvRows:
@@ -137,8 +150,8 @@ class CsvRows:
     def _next(self, rows: Any, most: int) -> list[tuple[list[str], int]]:
         """The next rows, and the line where each ends; blank lines are none."""
         try:
-            with _any_field_size():
-                return [(row, rows.line_num) for row in islice(rows, most) if row]
+            with _large_fields:
+                return list(islice(((row, rows.line_num) for row in rows if row), most))
         except csv.Error as error:
             raise FormatError(
                 f"CSV must be as RFC 4180 says ({error}): mend it, or name another format with "

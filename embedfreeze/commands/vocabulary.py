@@ -6,6 +6,8 @@ import argparse
 import os
 import re
 import sys
+import warnings
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -26,6 +28,7 @@ from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["add_corpus", "add_options", "add_splitter", "corpus_of", "place", "splitter_of"]
 
+HALF = re.compile("[\ud800-\udfff]")
 FUNCTION = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)")
 
 
@@ -107,15 +110,29 @@ def _vocabulary(options: argparse.Namespace) -> None:
         max_size=options.max_size,
         **corpus_of(options),
     )
+    kept = _spellable(counts)
     vocabulary = Vocabulary.from_counts(
-        counts, splitter=splitter, padding=options.padding, unknown=options.unknown
+        kept, splitter=splitter, padding=options.padding, unknown=options.unknown
     )
     vocabulary.save(options.output, overwrite=options.force)
     print(
-        f"{options.output}: {len(counts):,} of {counts.n_types:,} tokens, which are "
-        f"{sum(counts.values()) / max(1, counts.n_tokens):.1%} of {counts.n_tokens:,} in "
+        f"{options.output}: {len(kept):,} of {counts.n_types:,} tokens, which are "
+        f"{sum(kept.values()) / max(1, counts.n_tokens):.1%} of {counts.n_tokens:,} in "
         f"{counts.n_texts:,} texts"
     )
+
+
+def _spellable(counts: Mapping[str, int]) -> Mapping[str, int]:
+    """The tokens that a file can hold: JSON may have half of a character, of a cut emoji, say."""
+    halves = [token for token in counts if not token.isascii() and HALF.search(token)]
+    if not halves:
+        return counts
+    warnings.warn(
+        f"{len(halves)} tokens with half of a character are left out, the first: {halves[0]!r}",
+        stacklevel=2,
+    )
+    left_out = set(halves)
+    return {token: count for token, count in counts.items() if token not in left_out}
 
 
 def splitter_of(how: str, separators: str | None, lowercase: bool | None) -> SplitterLike:

@@ -137,13 +137,14 @@ def _holds(name: str, file: IO[bytes], folder: int) -> bool:
 
 
 @contextmanager
-def atomic_files(path: PathLike, *, overwrite: bool = False) -> Iterator[Output]:
+def atomic_files(path: PathLike, *, overwrite: bool = False, tidy: bool = True) -> Iterator[Output]:
     """A target, and files beside it, that appear when the block ends without an error.
 
     A file has no name until it is whole and on the disk, so that nothing is left behind by an
     error or by a killed process. Only to replace a target, and where the file system has no files
     without a name, it stands beside the target for a while, hidden and locked. What killed
-    processes left there so is removed. A path that ends in ``.gz`` or ``.zip`` is compressed.
+    processes left there so is removed, unless somebody else saw to that (`tidy`). A path that ends
+    in ``.gz`` or ``.zip`` is compressed.
 
     Raises
     ------
@@ -155,7 +156,8 @@ def atomic_files(path: PathLike, *, overwrite: bool = False) -> Iterator[Output]
     name = name_of(path)
     place = os.path.dirname(name)
     with errors_of(name), opened(place or os.curdir) as folder, contextlib.ExitStack() as files:
-        remove_left_behind(folder)
+        if tidy:
+            remove_left_behind(folder)
         output = Output(os.path.basename(name), folder, files)
         yield output
         output.publish(overwrite=overwrite)

@@ -122,7 +122,7 @@ def shard_writer(
     names = kind.files(stem, columns)
     path = os.path.join(name_of(folder), names[0])
     with (
-        atomic_files(path, overwrite=True) as output,
+        atomic_files(path, overwrite=True, tidy=False) as output,  # the folder may be a large one
         kind.writing(output, names, columns) as write,
     ):
         writer = ShardWriter(columns, write, in_blocks=kind.in_blocks)
