@@ -720,7 +720,7 @@ def test_damaged_weights(
         np.save(out / "weights.npy", np.ones(3, np.float32))
     elif damage == b"objects":
         np.save(out / "weights.npy", np.array([{}], object), allow_pickle=True)
-    features._maker_of.cache_clear()  # another process
+    features._last.clear()  # another process
     assert encoded(*job) == 4
     assert "weights.npy: the weights of a job must be float32 [12]" in capsys.readouterr().err
     (out / "weights.npy").unlink()
