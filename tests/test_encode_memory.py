@@ -1,10 +1,12 @@
 """Memory of `embedfreeze encode`: bounded, and the table once for all processes."""
 
 import gzip
+import os
 import shutil
+import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,12 +47,21 @@ def fields_of(path: str) -> dict[str, int]:
     return {line[0].rstrip(":"): int(line[1]) * 1024 for line in found}
 
 
+def send(pids: Sequence[int], what: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, what)
+
+
 def watched(process: "subprocess.Popen[str]", pause: float = 0.005, *, maps: bool = False) -> Seen:
     """What a command and its workers take, until it ends."""
     seen = Seen()
     while process.poll() is None:
         now, pages = dict[int, int](), 0
-        for pid in (process.pid, *workers_of(process)):
+        pids = (process.pid, *workers_of(process))
+        if maps:  # shares of pages change as others map them
+            send(pids, signal.SIGSTOP)
+        for pid in pids:
             with suppress(OSError):  # it has just ended
                 now[pid] = fields_of(f"/proc/{pid}/status").get("RssAnon", 0)
                 if maps:
@@ -58,6 +69,8 @@ def watched(process: "subprocess.Popen[str]", pause: float = 0.005, *, maps: boo
                     pages += found.get("Pss", 0)
                     written = found.get("Private_Dirty", 0)
                     seen.written[pid] = max(seen.written.get(pid, 0), written)
+        if maps:
+            send(pids, signal.SIGCONT)
         for pid, anonymous in now.items():
             seen.anonymous[pid] = max(seen.anonymous.get(pid, 0), anonymous)
         seen.together = max(seen.together, sum(now.values()))

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from samples import ODD_TOKENS, assert_is, bits, canonical, table
 
@@ -232,5 +232,6 @@ def test_each_awkward_token_alone(name: str, shared: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WRITABLE)
 @given(tokens=st.lists(st.binary(max_size=8), min_size=1, max_size=5, unique=True))
+@example(tokens=[b"PK\x05\x06"])
 def test_any_bytes(name: str, tokens: list[bytes], shared: Path) -> None:
     goes_round(name, tokens, shared)

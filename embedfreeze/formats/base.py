@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,9 @@ from embedfreeze import storage
 from embedfreeze.embeddings import Alignment, Embeddings
 from embedfreeze.errors import FormatError
 from embedfreeze.files import SPOOL_LIMIT, Output, PathLike, Source, byte_count
+from embedfreeze.files.containers import CONTAINERS
+from embedfreeze.files.inputs import MAGIC_BYTES
+from embedfreeze.files.tararchive import is_tar
 from embedfreeze.formats.findings import Finding, Place, values_not_finite
 from embedfreeze.threads import thread_count
 from embedfreeze.tokens import Slots, Tokens, TokensBuilder, UnicodeErrors, not_utf8
@@ -29,6 +33,7 @@ __all__ = [
     "Writer",
     "index_buffers",
     "only_utf8",
+    "refuse_packed_lines",
 ]
 
 OnBadRow = Literal["error", "skip"]
@@ -292,6 +297,17 @@ def only_utf8(holder: str) -> Callable[[Tokens, int], None]:
             )
 
     return refuse
+
+
+def refuse_packed_lines(tokens: Tokens) -> None:
+    """Refuse a list of one token a line that readers would take for packed data."""
+    lines = (tokens.bytes_at(row) + b"\n" for row in range(len(tokens)))
+    head = b"".join(islice(lines, MAGIC_BYTES))[:MAGIC_BYTES]
+    if is_tar(head) or any(head.startswith(container.starts) for container in CONTAINERS):
+        raise FormatError(
+            f"a list of one token a line must not begin as packed data does, received "
+            f"{head[:8]!r}: write a store (.safetensors)"
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from typing import Any
 
 from embedfreeze.errors import FormatError
 from embedfreeze.files import Output
-from embedfreeze.formats.base import Batch, Format, Rows, Writer
+from embedfreeze.formats.base import Batch, Format, Rows, Writer, refuse_packed_lines
 from embedfreeze.formats.hdf5.generic import read, sniff, write_vectors
 from embedfreeze.formats.hdf5.tokens import PADDING
 from embedfreeze.tokens import Tokens
@@ -38,6 +38,10 @@ def write(rows: Rows, output: Output) -> None:
 
 def _refuse_unreadable(tokens: Tokens, first: int) -> None:
     """Refuse tokens that no line is."""
+    if not first:
+        refuse_packed_lines(tokens)
+        if len(tokens) > 1 and tokens.bytes_at(0) == PADDING:
+            refuse_packed_lines(tokens.part(1, len(tokens)))
     blob = bytes(tokens.blob[int(tokens.offsets[0]) : int(tokens.offsets[-1])])
     if b"\n" not in blob and b"\r" not in blob and BOM not in blob:
         return

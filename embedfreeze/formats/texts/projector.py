@@ -18,7 +18,16 @@ import numpy.typing as npt
 from embedfreeze import _kernel
 from embedfreeze.errors import FormatError
 from embedfreeze.files import HEAD_BYTES, Output, Source, name_of, open_source, release_pages
-from embedfreeze.formats.base import Batch, Format, Place, Reading, ReadOptions, Rows, Writer
+from embedfreeze.formats.base import (
+    Batch,
+    Format,
+    Place,
+    Reading,
+    ReadOptions,
+    Rows,
+    Writer,
+    refuse_packed_lines,
+)
 from embedfreeze.formats.side.lists import column_listing, text_listing
 from embedfreeze.formats.side.tokens import listed_tokens, tokens_beside
 from embedfreeze.formats.texts.delimited import sampled
@@ -235,6 +244,8 @@ def write(rows: Rows, output: Output) -> None:
 
 
 def _refuse(tokens: Tokens, first: int) -> None:
+    if not first:
+        refuse_packed_lines(tokens)
     if first == 0 and tokens.bytes_at(0).startswith(BOM):
         raise FormatError(
             f"the first token must not begin with a byte order mark, which readers drop, received "
