@@ -314,7 +314,10 @@ def shown_on_a_terminal(*arguments: object) -> bytes:
     parent, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, stderr=terminal
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        env={**os.environ, "TQDM_MININTERVAL": "0"},  # short work shows each step, too
     )
     os.close(terminal)
     shown = b""

@@ -151,10 +151,7 @@ def encode(
     columns = Columns(column, label, id, header, names, label_dtype)
     source = Corpus.of(corpus, format=format, columns=columns, on_bad_record=on_bad_record)
     wanted = _Wanted(features, weights, sif_a, max_length, output, shard_bytes)
-    if engine not in ENGINES:
-        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, received {engine!r}")
-    if address is not None and engine != "ray":
-        raise ValueError(f'an address is that of engine="ray", received engine={engine!r}')
+    _check_engine(engine, address)
     rows, place = _table(table)
     if splitter is None and isinstance(table, AlignedEmbeddings):
         splitter = table.vocabulary.splitter
@@ -184,6 +181,13 @@ def encode(
             running(maker, engine, processes=processes, address=address) as run,
         ):
             return _Job(maker, folder, rows, wanted, job, run).finished()
+
+
+def _check_engine(engine: str, address: str | None) -> None:
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, received {engine!r}")
+    if address is not None and engine != "ray":
+        raise ValueError(f'an address is that of engine="ray", received engine={engine!r}')
 
 
 @dataclass(frozen=True)
@@ -228,10 +232,9 @@ class _Wanted:
     def described(self) -> dict[str, Any]:
         """Ready for JSON."""
         described = asdict(self)
-        del described["output"]  # a manifest has it, and job.json needs it
         if self.weights != "sif":
             del described["sif_a"]
-        return {**described, "output": self.output}
+        return described
 
 
 def _described(rows: Embeddings, corpus: Corpus, splitter: SplitterLike) -> dict[str, Any]:
