@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from embedfreeze.hyperparameter import Hyperparameter
     from embedfreeze.model import build_model, load_model
     from embedfreeze.proof import FreezeProof
+    from embedfreeze.report.reporting import Report, report
     from embedfreeze.splitters import Splitter
     from embedfreeze.thawing import thaw
     from embedfreeze.tokens import Tokens
@@ -45,6 +46,7 @@ _LATE = {
     "FrozenVariable": "variable",
     "Hyperparameter": "hyperparameter",
     "Inspection": "formats.inspecting.inspection",
+    "Report": "report.reporting",
     "Splitter": "splitters",
     "TokenWeights": "tokenweights",
     "Tokens": "tokens",
@@ -62,6 +64,7 @@ _LATE = {
     "load": "align",
     "load_model": "model",
     "read": "formats",
+    "report": "report.reporting",
     "thaw": "thawing",
     "train_step": "training",
     "verify": "training",
@@ -80,6 +83,7 @@ __all__ = [
     "FrozenVariable",
     "Hyperparameter",
     "Inspection",
+    "Report",
     "Splitter",
     "TokenWeights",
     "Tokens",
@@ -98,6 +102,7 @@ __all__ = [
     "load",
     "load_model",
     "read",
+    "report",
     "thaw",
     "train_step",
     "verify",

@@ -38,6 +38,7 @@ COMMANDS = {
     "align": "a store with the rows of your vocabulary",
     "vocabulary": "the tokens of your texts, by how often they occur",
     "encode": "your texts as ids or pooled vectors, in files to train on",
+    "report": "a page to look at: coverage, norms, a map of tokens, neighbours, a proof",
     "inspect": "say what an embedding file is, and if it can be loaded",
     "demo": "the main job on the bundled real sample",
 }

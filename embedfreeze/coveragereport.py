@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["markdown", "plain"]
+from embedfreeze.spelling import shown
+
+__all__ = ["markdown", "plain", "stage_rows"]
 
 Report = dict[str, Any]
 
@@ -99,10 +101,9 @@ def markdown(report: Report, note: str | None = None) -> str:
 
 def _code(token: str) -> str:
     """A token as code in a table's cell; its repr where Markdown would change or hide it."""
-    as_it_is = token.isprintable() and token.strip() == token and not set("`|") & set(token)
-    shown = token if token and as_it_is else repr(token)
-    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
-    return f"{fence} {shown} {fence}" if len(fence) > 1 else f"`{shown}`"
+    text = repr(token) if set("`|") & set(token) else shown(token)
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if len(fence) > 1 else f"`{text}`"
 
 
 def _codes(tokens: Iterable[str]) -> str:
@@ -116,11 +117,12 @@ def _table(head: Sequence[str], body: Iterable[Sequence[str]], numbers: int) -> 
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
-def _stage_table(report: Report) -> str:
+def stage_rows(report: Report) -> tuple[list[str], list[list[str]]]:
+    """The head and the lines of a table of stages."""
     kinds = _kinds(report)
     totals = [report[by]["total"] for by in kinds]
     body = [
-        [name if re.fullmatch(r"[\w+]+", name) else _code(name)]
+        [name]
         + [
             cell
             for number, total in zip(numbers, totals, strict=True)
@@ -128,7 +130,15 @@ def _stage_table(report: Report) -> str:
         ]
         for name, numbers in _lines(report).items()
     ]
-    head = ["stage", *(cell for by in kinds for cell in (f"{by}s", "share"))]
+    return ["stage", *(cell for by in kinds for cell in (f"{by}s", "share"))], body
+
+
+def _stage_table(report: Report) -> str:
+    head, rows = stage_rows(report)
+    body = [
+        [name if re.fullmatch(r"[\w+]+", name) else _code(name), *numbers]
+        for name, *numbers in rows
+    ]
     return _table(head, body, numbers=len(head))
 
 

@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "embedfreeze"
 # Top to bottom. A package stands for its modules, which may import each other (without a circle).
 LEVELS = [
     "errors",
+    "spelling",
     "htmltext",
     "backend",
     "threads",
@@ -41,6 +42,7 @@ LEVELS = [
     "batch",
     "tablerecord",
     "table",
+    "neighbours",
     "search",
     "embedded",
     "weights",

@@ -9,7 +9,7 @@ import numpy as np
 from embedfreeze.coverage import MISSING, Coverage
 from embedfreeze.report.figures import COLORS, new_figure, picture_bytes, picture_style
 
-__all__ = ["draw_coverage"]
+__all__ = ["draw_coverage", "draw_sizes", "draw_stages"]
 
 TYPES, TOKENS = COLORS[:2]
 SIZE = (10, 4)  # inches
@@ -33,8 +33,8 @@ def draw_coverage(coverage: Coverage, format: str) -> bytes:
     with picture_style():
         figure = new_figure(*SIZE)
         stages, sizes = figure.subplots(1, 2)
-        _draw_stages(stages, coverage)
-        _draw_sizes(sizes, coverage)
+        draw_stages(stages, coverage)
+        draw_sizes(sizes, coverage)
         return picture_bytes(figure, format)
 
 
@@ -44,7 +44,8 @@ def _kinds(coverage: Coverage) -> list[tuple[str, str]]:
     return [("type", TYPES), ("token", TOKENS)] if by_token else [("type", TYPES)]
 
 
-def _draw_stages(axes: Any, coverage: Coverage) -> None:
+def draw_stages(axes: Any, coverage: Coverage) -> None:
+    """How many types and tokens found a row in which stage, as bars."""
     kinds = _kinds(coverage)
     height = 0.8 / len(kinds)
     for k, (by, color) in enumerate(kinds):
@@ -66,7 +67,7 @@ def _draw_stages(axes: Any, coverage: Coverage) -> None:
         axes.legend(loc="lower right")
 
 
-def _draw_sizes(axes: Any, coverage: Coverage) -> None:
+def draw_sizes(axes: Any, coverage: Coverage) -> None:
     """How many of the n first (the most frequent, where counts are known) found a row."""
     ids = np.flatnonzero(coverage.stage_of_id >= MISSING)
     counts = coverage.vocabulary.counts
@@ -81,6 +82,7 @@ def _draw_sizes(axes: Any, coverage: Coverage) -> None:
         share = np.cumsum(weights[by] * found) / np.maximum(1, np.cumsum(weights[by]))
         axes.plot(np.arange(1, len(ids) + 1), 100 * share, color=color, label=f"{by}s")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(0, 103)
     first = "the first n" if counts is None else "the n most frequent"
     axes.set_xlabel(f"n, {first} of {len(ids):,}")
@@ -88,4 +90,4 @@ def _draw_sizes(axes: Any, coverage: Coverage) -> None:
     axes.set_title("Coverage by the size of the vocabulary")
     axes.grid(alpha=0.3)
     if counts is not None:
-        axes.legend(loc="lower left")
+        axes.legend()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any
 
 from embedfreeze.errors import EmbedFreezeError, FileError
@@ -23,8 +25,9 @@ __all__ = [
 ]
 
 PICTURES = (".png", ".svg")
-# Okabe and Ito's colours, which people with any colour vision tell apart.
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
+# Okabe and Ito's colours, which people with any colour vision tell apart; the first two are seen
+# on white and on black.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DPI = 130  # dots an inch, of PNG
 _NOTHING = {"png": {"Software": None}, "svg": {"Date": None}}  # what would differ each time
 
@@ -40,8 +43,8 @@ def _matplotlib(module: str) -> Any:
 
 
 @contextmanager
-def picture_style() -> Iterator[None]:
-    """Text of one size, and SVG whose names do not change from run to run.
+def picture_style(settings: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
+    """Text of one size, and SVG whose names do not change from run to run; further settings.
 
     Raises
     ------
@@ -49,7 +52,11 @@ def picture_style() -> Iterator[None]:
         matplotlib is not installed.
     """
     context = _matplotlib("matplotlib").rc_context
-    with context({"svg.hashsalt": "embedfreeze", "font.size": 10}):
+    with (
+        context({"svg.hashsalt": "embedfreeze", "font.size": 10, **settings}),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box stands for it
         yield
 
 

@@ -14,7 +14,7 @@ from embedfreeze.formats.base import Batch
 from embedfreeze.formats.inspecting.remarks import Collected, Remark
 from embedfreeze.formats.inspecting.tokenscan import ENOUGH
 
-__all__ = ["ValueScan"]
+__all__ = ["ValueScan", "hashes_of_rows"]
 
 UNIT = 2e-3  # how far the length of a vector may be from 1: float16 rounds
 Float32 = npt.NDArray[np.float32]
@@ -83,7 +83,7 @@ class ValueScan:
             self.shortest = min(self.shortest, float(finite.min()))
             self.longest = max(self.longest, float(finite.max()))
         self.hashes.append(
-            _hashes(np.delete(batch.matrix, flat, axis=0) if flat.size else batch.matrix)
+            hashes_of_rows(np.delete(batch.matrix, flat, axis=0) if flat.size else batch.matrix)
         )
         self.rows += len(values)
 
@@ -119,7 +119,7 @@ class ValueScan:
                 return
 
 
-def _hashes(matrix: npt.NDArray[Any]) -> UInt64:
+def hashes_of_rows(matrix: npt.NDArray[Any]) -> UInt64:
     """A hash of each row's bytes, uint64 [n]."""
     n, size = len(matrix), matrix.itemsize * matrix.shape[1]
     hashes = np.empty(n, np.uint64)
