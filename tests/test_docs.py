@@ -16,12 +16,13 @@ OUTPUTS = {
     "batch.md": 10,
     "devices.md": 6,
     "partly-trainable.md": 6,
+    "reports.md": 3,
     "saving.md": 9,
     "speed.md": 3,
     "storage.md": 6,
     "three-ideas.md": 18,
 }
-IN_ORDER = {"batch.md"}  # pages whose console blocks run between those of Python
+IN_ORDER = {"batch.md", "reports.md"}  # pages whose console blocks run between those of Python
 RAISED = {"saving.md": ["FrozenError", "FrozenBytesChanged"]}
 
 
