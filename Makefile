@@ -22,7 +22,7 @@ JOBS ?= 2
 # An environment that could not be completed is made again.
 .DELETE_ON_ERROR:
 
-.PHONY: install check test bench demo clean
+.PHONY: install check test docs bench demo clean
 
 install: $(VENV)/installed-test $(VENV)/installed-dev
 
@@ -34,6 +34,10 @@ check: $(VENV)/installed-dev
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m "$(SELECT)" $(PYTEST_ARGS)
 
+# Every warning is an error: links and anchors that lead nowhere, names that do not exist.
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(DOCS_ARGS)
+
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
@@ -41,7 +45,7 @@ demo: $(VENV)/installed
 	$(BIN)/embedfreeze demo
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info embedfreeze/*.so
+	rm -rf $(VENV) build dist site *.egg-info embedfreeze/*.so
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo >&2 "embedfreeze needs Python 3.11 or later with its venv module \

@@ -65,6 +65,20 @@ def read_blocks(page: Path, *languages: str) -> list[Block]:
     return [block for block in blocks if not languages or block.language in languages]
 
 
+def with_includes(page: Path, folder: Path) -> Path:
+    """The page as the site shows it: itself, or with the sections that it includes, in a folder."""
+    import docs_site
+
+    root = Path(docs_site.ROOT)
+    text = page.read_text(encoding="utf-8")
+    shown = docs_site.included(text, page.relative_to(root).as_posix())
+    if shown == text:
+        return page
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / page.name).write_text(shown, encoding="utf-8")
+    return folder / page.name
+
+
 def run_python(
     page: Path, namespace: dict[str, Any] | None = None, out: Path | None = None
 ) -> dict[str, Any]:

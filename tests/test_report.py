@@ -335,9 +335,7 @@ def test_by_keyboard(pages: Browser, made: dict[str, Path]) -> None:
         page.locator("[aria-label='Map of tokens']").focus()
         for _ in range(4):
             page.keyboard.press("ArrowRight")
-        for _ in range(
-            100
-        ):  # smooth scrolling; no wait_for_function under the policy
+        for _ in range(100):  # smooth scrolling; no wait_for_function under the policy
             if page.evaluate("document.activeElement.scrollLeft") > 0:
                 break
             page.wait_for_timeout(50)
