@@ -15,7 +15,8 @@ from embedfreeze.commands.arguments import add_reading, add_rows, count, input_o
 from embedfreeze.errors import FileError
 from embedfreeze.files import atomic_output, check_output
 from embedfreeze.formats import check_target
-from embedfreeze.report.coverageplot import PICTURES, draw_coverage
+from embedfreeze.report.coverageplot import draw_coverage
+from embedfreeze.report.figures import PICTURES
 from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["add_options"]

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
 
 from embedfreeze.coverage import MISSING, Coverage
-from embedfreeze.errors import EmbedFreezeError
+from embedfreeze.report.figures import COLORS, new_figure, picture_bytes, picture_style
 
-__all__ = ["PICTURES", "draw_coverage"]
+__all__ = ["draw_coverage"]
 
-PICTURES = (".png", ".svg")
-# Okabe and Ito's colours, which people with any colour vision tell apart.
-TYPES, TOKENS = "#0072B2", "#E69F00"
-SIZE, DPI = (10, 4), 130  # inches, and dots an inch
+TYPES, TOKENS = COLORS[:2]
+SIZE = (10, 4)  # inches
 
 
 def draw_coverage(coverage: Coverage, format: str) -> bytes:
@@ -33,24 +30,12 @@ def draw_coverage(coverage: Coverage, format: str) -> bytes:
     EmbedFreezeError
         matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise EmbedFreezeError(
-            f'pictures need matplotlib, received: {error}: pip install "embedfreeze[report]"'
-        ) from error
-    with rc_context({"svg.hashsalt": "embedfreeze", "font.size": 10}):
-        figure = Figure(figsize=SIZE, layout="constrained")
-        FigureCanvasAgg(figure)  # no window, whatever the caller's settings are
+    with picture_style():
+        figure = new_figure(*SIZE)
         stages, sizes = figure.subplots(1, 2)
         _draw_stages(stages, coverage)
         _draw_sizes(sizes, coverage)
-        out = io.BytesIO()
-        nothing = {"png": {"Software": None}, "svg": {"Date": None}}[format]
-        figure.savefig(out, format=format, dpi=DPI, facecolor="white", metadata=nothing)
-    return out.getvalue()
+        return picture_bytes(figure, format)
 
 
 def _kinds(coverage: Coverage) -> list[tuple[str, str]]:

@@ -1,0 +1,101 @@
+"""Figures of matplotlib: made without a window, saved to the same bytes each time."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from embedfreeze.errors import EmbedFreezeError, FileError
+from embedfreeze.files import PathLike, atomic_output, name_of
+
+__all__ = [
+    "COLORS",
+    "PICTURES",
+    "new_figure",
+    "picture_bytes",
+    "picture_format",
+    "picture_style",
+    "save_figure",
+]
+
+PICTURES = (".png", ".svg")
+# Okabe and Ito's colours, which people with any colour vision tell apart.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
+DPI = 130  # dots an inch, of PNG
+_NOTHING = {"png": {"Software": None}, "svg": {"Date": None}}  # what would differ each time
+
+
+def _matplotlib(module: str) -> Any:
+    """A module of matplotlib; `EmbedFreezeError` where that is missing."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise EmbedFreezeError(
+            f'pictures need matplotlib, received: {error}: pip install "embedfreeze[report]"'
+        ) from error
+
+
+@contextmanager
+def picture_style() -> Iterator[None]:
+    """Text of one size, and SVG whose names do not change from run to run.
+
+    Raises
+    ------
+    EmbedFreezeError
+        matplotlib is not installed.
+    """
+    context = _matplotlib("matplotlib").rc_context
+    with context({"svg.hashsalt": "embedfreeze", "font.size": 10}):
+        yield
+
+
+def new_figure(width: float, height: float) -> Any:
+    """A figure of that many inches; it opens no window, whatever the caller's settings are.
+
+    Raises
+    ------
+    EmbedFreezeError
+        matplotlib is not installed.
+    """
+    figure = _matplotlib("matplotlib.figure").Figure((width, height), layout="constrained")
+    _matplotlib("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
+    return figure
+
+
+def picture_bytes(figure: Any, format: str) -> bytes:
+    """The figure as "png" or "svg"; equal figures give equal bytes."""
+    out = io.BytesIO()
+    with picture_style():
+        figure.savefig(out, format=format, dpi=DPI, facecolor="white", metadata=_NOTHING[format])
+    return out.getvalue()
+
+
+def picture_format(path: PathLike) -> str:
+    """The format that a file's name asks for: "png" or "svg"; `FileError` for another."""
+    name = name_of(path)
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix not in PICTURES:
+        raise FileError(
+            f"the name of a picture must end in {' or '.join(PICTURES)}, received {suffix!r}: "
+            "rename it",
+            path=name,
+        )
+    return suffix[1:]
+
+
+def save_figure(figure: Any, path: PathLike, *, overwrite: bool = False) -> None:
+    """Write a figure as PNG or SVG, as the name says; the file appears whole or not at all.
+
+    Raises
+    ------
+    FileError
+        The name asks for neither, the file exists and `overwrite` is false, or it cannot be
+        written.
+    """
+    picture = picture_bytes(figure, picture_format(path))
+    with atomic_output(path, overwrite=overwrite) as file:
+        file.write(picture)
