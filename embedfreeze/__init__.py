@@ -16,13 +16,17 @@ if TYPE_CHECKING:
     from embedfreeze.coverage import Coverage
     from embedfreeze.dataset import dataset
     from embedfreeze.embeddings import Embeddings
+    from embedfreeze.evaluation import Evaluation, evaluate
     from embedfreeze.formats import read, write
     from embedfreeze.formats.inspecting.inspection import Inspection, inspect
     from embedfreeze.frozen import FrozenEmbedding
     from embedfreeze.head import build_head
     from embedfreeze.hyperparameter import Hyperparameter
     from embedfreeze.model import build_model, load_model
+    from embedfreeze.neighbours import neighbours
     from embedfreeze.proof import FreezeProof
+    from embedfreeze.report.historyplot import plot_history
+    from embedfreeze.report.projector import ProjectorFiles, write_projector
     from embedfreeze.splitters import Splitter
     from embedfreeze.thawing import thaw
     from embedfreeze.tokens import Tokens
@@ -39,12 +43,14 @@ _LATE = {
     "CorpusCounts": "batch.counting",
     "Coverage": "coverage",
     "Embeddings": "embeddings",
+    "Evaluation": "evaluation",
     "FreezeGuard": "training",
     "FreezeProof": "proof",
     "FrozenEmbedding": "frozen",
     "FrozenVariable": "variable",
     "Hyperparameter": "hyperparameter",
     "Inspection": "formats.inspecting.inspection",
+    "ProjectorFiles": "report.projector",
     "Splitter": "splitters",
     "TokenWeights": "tokenweights",
     "Tokens": "tokens",
@@ -57,15 +63,19 @@ _LATE = {
     "count_corpus": "batch.counting",
     "dataset": "dataset",
     "encode": "batch.encoding",
+    "evaluate": "evaluation",
     "frozen_scalar": "variable",
     "inspect": "formats.inspecting.inspection",
     "load": "align",
     "load_model": "model",
+    "neighbours": "neighbours",
+    "plot_history": "report.historyplot",
     "read": "formats",
     "thaw": "thawing",
     "train_step": "training",
     "verify": "training",
     "write": "formats",
+    "write_projector": "report.projector",
 }
 
 __all__ = [
@@ -74,12 +84,14 @@ __all__ = [
     "CorpusCounts",
     "Coverage",
     "Embeddings",
+    "Evaluation",
     "FreezeGuard",
     "FreezeProof",
     "FrozenEmbedding",
     "FrozenVariable",
     "Hyperparameter",
     "Inspection",
+    "ProjectorFiles",
     "Splitter",
     "TokenWeights",
     "Tokens",
@@ -93,15 +105,19 @@ __all__ = [
     "dataset",
     "encode",
     "errors",
+    "evaluate",
     "frozen_scalar",
     "inspect",
     "load",
     "load_model",
+    "neighbours",
+    "plot_history",
     "read",
     "thaw",
     "train_step",
     "verify",
     "write",
+    "write_projector",
 ]
 
 
