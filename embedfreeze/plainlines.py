@@ -8,14 +8,16 @@ __all__ = ["plain_table", "shown_token"]
 
 
 def shown_token(token: str) -> str:
-    """A token on one line, with nothing in it that cannot be seen.
+    """A token on one line, as it is or as Python spells it: no two tokens look the same.
 
     Examples
     --------
-    >>> shown_token("king"), shown_token("New York"), shown_token(""), shown_token("a\\tb")
-    ('king', 'New York', "''", "'a\\\\tb'")
+    >>> list(map(shown_token, ["king", "New York", "'s", "", "a\tb", "''"]))
+    ['king', 'New York', "'s", "''", "'a\\tb'", '"\'\'"']
     """
-    return token if token.strip() == token != "" and token.isprintable() else repr(token)
+    quoted = len(token) > 1 and token[0] in "'\"" and token[0] == token[-1]
+    as_it_is = token.isprintable() and token.strip() == token != "" and not quoted
+    return token if as_it_is else repr(token)
 
 
 def plain_table(rows: Sequence[Sequence[str]], left: int = 1) -> str:

@@ -44,8 +44,6 @@ class ProjectorFiles:
         Their names.
     rows, dim : int
         Shape of what is shown.
-    of : int
-        Rows of the table.
     order : {"count", "row"}
         The most frequent tokens are shown, or the first rows.
     left_out : int
@@ -56,7 +54,6 @@ class ProjectorFiles:
     files: tuple[str, ...]
     rows: int
     dim: int
-    of: int
     order: str
     left_out: int
 
@@ -66,7 +63,7 @@ class ProjectorFiles:
 
     def __str__(self) -> str:
         which = "the most frequent" if self.order == "count" else "the first"
-        told = f"{self.folder}: {which} {self.rows:,} of {self.of:,} tokens, {self.dim} values each"
+        told = f"{self.folder}: {which} {self.rows:,} tokens, {self.dim} values each"
         if self.left_out:
             told += f" ({self.left_out:,} left out: their values are not finite)"
         return f"{told}\nlook at them: tensorboard --logdir {self.folder}, then /#projector"
@@ -129,7 +126,6 @@ def write_projector(
         (CONFIG, VECTORS, METADATA),
         len(shown),
         embeddings.dim,
-        len(embeddings),
         order,
         len(rows) - len(shown),
     )
