@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from embedfreeze.batch.counting import CorpusCounts, count_corpus
     from embedfreeze.batch.encoding import encode
     from embedfreeze.convert import Conversion, convert
+    from embedfreeze.cosines import neighbours
     from embedfreeze.coverage import Coverage
     from embedfreeze.dataset import dataset
     from embedfreeze.embeddings import Embeddings
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from embedfreeze.head import build_head
     from embedfreeze.hyperparameter import Hyperparameter
     from embedfreeze.model import build_model, load_model
-    from embedfreeze.neighbours import neighbours
     from embedfreeze.proof import FreezeProof
     from embedfreeze.report.historyplot import plot_history
     from embedfreeze.report.projector import ProjectorFiles, write_projector
@@ -68,7 +68,7 @@ _LATE = {
     "inspect": "formats.inspecting.inspection",
     "load": "align",
     "load_model": "model",
-    "neighbours": "neighbours",
+    "neighbours": "cosines",
     "plot_history": "report.historyplot",
     "read": "formats",
     "thaw": "thawing",

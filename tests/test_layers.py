@@ -34,7 +34,7 @@ LEVELS = [
     "coverage",
     "coveragerecord",
     "embeddings",
-    "neighbours",
+    "cosines",
     "formats",
     "aligning",
     "align",

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from embedfreeze.commands.arguments import add_reading, add_rows, add_table, positive, table_of
-from embedfreeze.neighbours import neighbours
+from embedfreeze.cosines import neighbours
 from embedfreeze.plainlines import plain_table, shown_token
 
 __all__ = ["add_options"]
