@@ -57,7 +57,7 @@ def test_case_and_norms_are_those_of_gensim(oracle: Any) -> None:
     found = ef.evaluate(ef.read(GLOVE), case_sensitive=True)
     for score, path in zip(found.pairs, (WORDSIM, SIMLEX), strict=True):
         assert numbers(score) == of_gensim(oracle, path, case_insensitive=False)
-    accuracy, sections = oracle.evaluate_word_analogies(QUESTIONS, case_insensitive=False)
+    accuracy, _ = oracle.evaluate_word_analogies(QUESTIONS, case_insensitive=False)
     assert found.analogies[0].accuracy == accuracy
     assert found.analogies[0].used < ef.evaluate(ef.read(GLOVE)).analogies[0].used
 
@@ -89,7 +89,8 @@ def test_the_memory_is_shared_and_stays_what_it_was(monkeypatch: pytest.MonkeyPa
 
 
 def test_rows_that_were_filled_in_take_no_part(tmp_path: Path, oracle: Any) -> None:
-    pairs = [line.split("\t")[:2] for line in open(WORDSIM, encoding="utf-8") if line[0] != "#"]
+    lines = Path(WORDSIM).read_text("utf-8").splitlines()
+    pairs = [line.split("\t")[:2] for line in lines if not line.startswith("#")]
     words = sorted({word.lower() for pair in pairs for word in pair})
     aligned = ef.load(GLOVE, ef.Vocabulary(words), oov="normal")
     aligned.save(tmp_path / "t.safetensors")
@@ -188,9 +189,7 @@ def run(*arguments: object) -> int:
     return main([str(argument) for argument in arguments])
 
 
-def test_the_command(
-    tmp_path: Path, oracle: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command(tmp_path: Path, oracle: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("evaluate", GLOVE, "--skip-analogies") == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -205,9 +204,7 @@ def test_the_command(
     call = ["evaluate", GLOVE, "--pairs", WORDSIM, "--analogies", questions]
     assert run(*call, "--restrict-vocab", 5000, "--json") == 0
     told = json.loads(capsys.readouterr().out)
-    found = ef.evaluate(
-        ef.read(GLOVE), pairs=[WORDSIM], analogies=[questions], restrict_vocab=5000
-    )
+    found = ef.evaluate(ef.read(GLOVE), pairs=[WORDSIM], analogies=[questions], restrict_vocab=5000)
     assert told == json.loads(json.dumps(found.to_dict()))
     assert told["analogies"][0]["sections"][0]["used"] == 2
     assert told["pairs"][0]["spearman"] == of_gensim(oracle, WORDSIM, restrict_vocab=5000)[2]

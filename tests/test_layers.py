@@ -74,6 +74,7 @@ LEVELS = [
     "assembling",
     "savedfiles",
     "savedmodels",
+    "checklog",
     "training",
     "hyperparameter",
     "demo",
