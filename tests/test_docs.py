@@ -15,13 +15,14 @@ OUTPUTS = {
     "aligning.md": 16,
     "batch.md": 10,
     "devices.md": 6,
+    "looking.md": 10,
     "partly-trainable.md": 6,
     "saving.md": 9,
     "speed.md": 3,
     "storage.md": 6,
     "three-ideas.md": 18,
 }
-IN_ORDER = {"batch.md"}  # pages whose console blocks run between those of Python
+IN_ORDER = {"batch.md", "looking.md"}  # pages whose console blocks run between those of Python
 RAISED = {"saving.md": ["FrozenError", "FrozenBytesChanged"]}
 
 

@@ -19,7 +19,7 @@ from embedfreeze.errors import EmbedFreezeError, FileError, FrozenBytesChanged
 from embedfreeze.training import FreezeGuard
 
 COST, COUNT = "freeze_guard/microseconds_per_check", "freeze_guard/steps_checked"
-HISTORY = {"loss": [3.0, 2.0, 1.5], "val_loss": [3.5, 2.5, 2.75], "accuracy": [0.5, 0.6, 0.9]}
+HISTORY = {"accuracy": [0.5, 0.6, 0.9], "loss": [3.0, 2.0, 1.5], "val_loss": [3.5, 2.5, 2.75]}
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -112,7 +112,9 @@ def drawn(figure: Any) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
 
 def test_a_history_is_drawn_measure_by_measure() -> None:
     epochs = [1, 2, 3]
-    assert drawn(ef.plot_history(HISTORY)) == {
+    panels = drawn(ef.plot_history(HISTORY))
+    assert list(panels) == ["loss", "accuracy"]
+    assert panels == {
         "loss": {
             "training": (epochs, HISTORY["loss"]),
             "validation": (epochs, HISTORY["val_loss"]),

@@ -57,6 +57,7 @@ def plot_history(history: Any, path: PathLike | None = None, *, overwrite: bool 
         check_output(path, overwrite=overwrite)
     with picture_style():
         names = list(dict.fromkeys(name.removeprefix(VALIDATION) for name in curves))
+        names.sort(key=lambda name: name != "loss")  # first, the others as they come
         across = min(ACROSS, len(names))
         down = -(-len(names) // across)
         figure = new_figure(PANEL[0] * across, PANEL[1] * down)
