@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -63,20 +64,26 @@ class CheckLog:
             It cannot be written.
         """
         if self._writer is None:
-            try:
+            with self._errors():
                 self._writer = tf.summary.create_file_writer(self._folder)
-            except tf.errors.OpError as error:
-                raise FileError(
-                    f"the log cannot be written: {error.message}: name another folder",
-                    path=self._folder,
-                ) from error
         self._nanoseconds = self._checks = 0
 
     def write(self, epoch: int, steps: int) -> None:
         """Write what an epoch, counted from 0 as Keras does, has cost, and all steps so far."""
-        with self._writer.as_default(step=epoch):
+        with self._errors(), self._writer.as_default(step=epoch):
             tf.summary.scalar(COUNT, steps)
             if self._checks:
                 tf.summary.scalar(COST, self._nanoseconds / self._checks / 1000)
-        self._writer.flush()
+            self._writer.flush()
         self._nanoseconds = self._checks = 0
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Errors of TensorFlow's files become those of the folder."""
+        try:
+            yield
+        except tf.errors.OpError as error:
+            raise FileError(
+                f"the log cannot be written: {error.message}: name another folder",
+                path=self._folder,
+            ) from error

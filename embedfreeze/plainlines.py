@@ -8,12 +8,17 @@ __all__ = ["plain_table", "shown_token"]
 
 
 def shown_token(token: str) -> str:
-    """A token on one line, as it is or as Python spells it: no two tokens look the same.
+    r"""A token on one line, as it is or as Python spells it: no two tokens look the same.
 
     Examples
     --------
-    >>> list(map(shown_token, ["king", "New York", "'s", "", "a\tb", "''"]))
-    ['king', 'New York', "'s", "''", "'a\\tb'", '"\'\'"']
+    >>> for token in ["New York", "'s", "", "a\tb", "''"]:
+    ...     print(shown_token(token))
+    New York
+    's
+    ''
+    'a\tb'
+    "''"
     """
     quoted = len(token) > 1 and token[0] in "'\"" and token[0] == token[-1]
     as_it_is = token.isprintable() and token.strip() == token != "" and not quoted

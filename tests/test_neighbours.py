@@ -121,6 +121,23 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == "a\n  \"''\"     1.0000\n  'b\\xa0'  1.0000\n"
 
 
+ONE_FILE = ["t.bin", "t.h5", "t.safetensors", "t.parquet", "t.csv.gz", "t.fifu"]
+
+
+@pytest.mark.parametrize("name", ONE_FILE)
+def test_any_readable_file(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    e = ef.read(GLOVE, limit=200)
+    ef.write(e, tmp_path / name)
+    assert run("neighbours", tmp_path / name, "year", "--json", "-n", 3) == 0
+    listed = json.loads(capsys.readouterr().out)["year"]
+    assert [(near["token"], near["cosine"]) for near in listed] == ef.neighbours(e, "year", 3)
+    assert run("evaluate", tmp_path / name, "--skip-analogies", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["pairs"] == json.loads(json.dumps(ef.evaluate(e, analogies=[]).to_dict()))["pairs"]
+    assert run("projector", tmp_path / name, tmp_path / "logs") == 0
+    assert ef.read(tmp_path / "logs" / "vectors.tsv").digest == e.digest
+
+
 MEMORY = """
 import sys, threading, time
 import embedfreeze as ef
