@@ -98,7 +98,7 @@ def test_of_a_store_with_counts_the_most_frequent(tmp_path: Path) -> None:
 
 
 def test_rows_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
-    matrix = np.array([[1, 2], [np.nan, 0], [3, np.inf], [5, 6]], np.float32)
+    matrix = np.array([[1, 2, 3], [np.nan, 0, 0], [3, np.inf, 1], [5, 6, 7]], np.float32)
     e = ef.Embeddings(["a", "b", "c", "d"], matrix)
     done = ef.write_projector(e, tmp_path / "logs")
     assert (done.rows, done.left_out) == (2, 2)
@@ -109,6 +109,14 @@ def test_rows_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
     with pytest.raises(EmbedFreezeError, match="received 1 that are not"):
         ef.write_projector(ef.Embeddings(["b"], matrix[1:2]), tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_less_than_three_values_are_refused(tmp_path: Path) -> None:
+    """TensorBoard shows two as no points at all, and of one value it finds no tensor."""
+    e = ef.Embeddings(["a"], np.ones((1, 2), np.float32))
+    with pytest.raises(EmbedFreezeError, match="at least 3 values.*received 2"):
+        ef.write_projector(e, tmp_path / "logs")
+    assert not (tmp_path / "logs").exists()
 
 
 @pytest.mark.parametrize("name", NAMES)

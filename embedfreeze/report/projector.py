@@ -28,6 +28,7 @@ __all__ = ["TOP", "ProjectorFiles", "check_projector", "write_projector"]
 
 CONFIG, VECTORS, METADATA = "projector_config.pbtxt", "vectors.tsv", "metadata.tsv"
 TOP = 10_000  # the projector becomes slow in a browser where there are many more
+LEAST_DIM = 3
 PART = 1 << 12  # rows at a time
 Int64 = npt.NDArray[np.int64]
 
@@ -99,7 +100,7 @@ def write_projector(
     FileError
         A file exists and `overwrite` is false, or one cannot be written.
     EmbedFreezeError
-        No row is finite.
+        No row is finite, or rows have less than the three values that the projector draws.
 
     Examples
     --------
@@ -107,6 +108,11 @@ def write_projector(
     """
     if top < 1:
         raise ValueError(f"top must be at least 1, received {top}")
+    if embeddings.dim < LEAST_DIM:
+        raise EmbedFreezeError(
+            f"a row must be at least {LEAST_DIM} values, as the projector draws nothing of less, "
+            f"received {embeddings.dim}: draw them with matplotlib"
+        )
     check_projector(folder, overwrite=overwrite)
     place = name_of(folder)
     rows, order = _chosen(embeddings, top)
