@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from embedfreeze.coverage import Coverage
     from embedfreeze.dataset import dataset
     from embedfreeze.embeddings import Embeddings
-    from embedfreeze.evaluation import Evaluation, evaluate
+    from embedfreeze.evaluation import evaluate
     from embedfreeze.formats import read, write
     from embedfreeze.formats.inspecting.inspection import Inspection, inspect
     from embedfreeze.frozen import FrozenEmbedding
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from embedfreeze.proof import FreezeProof
     from embedfreeze.report.historyplot import plot_history
     from embedfreeze.report.projector import ProjectorFiles, write_projector
+    from embedfreeze.scores import Evaluation
     from embedfreeze.splitters import Splitter
     from embedfreeze.thawing import thaw
     from embedfreeze.tokens import Tokens
@@ -43,7 +44,7 @@ _LATE = {
     "CorpusCounts": "batch.counting",
     "Coverage": "coverage",
     "Embeddings": "embeddings",
-    "Evaluation": "evaluation",
+    "Evaluation": "scores",
     "FreezeGuard": "training",
     "FreezeProof": "proof",
     "FrozenEmbedding": "frozen",

@@ -9,7 +9,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,126 +18,16 @@ from embedfreeze.batch.progress import shown_bar
 from embedfreeze.embeddings import Embeddings, keyed_vectors
 from embedfreeze.errors import FormatError
 from embedfreeze.files import PathLike, name_of
+from embedfreeze.scores import AnalogyScore, AnalogySection, Evaluation, PairScore
 from embedfreeze.threads import spans
 from embedfreeze.vocabularies.lines import read_bytes
 
-__all__ = ["AnalogyScore", "AnalogySection", "Evaluation", "PairScore", "evaluate"]
+__all__ = ["RESTRICT_VOCAB", "evaluate"]
 
 RESTRICT_VOCAB = 300_000  # gensim's own default
 NORM_ROWS = 1 << 12  # at a time
 PAIRS, ANALOGIES = ("wordsim353.tsv", "simlex999.txt"), ("questions-words.txt",)
 Fold = Callable[[str], str]
-
-
-@dataclass(frozen=True)
-class PairScore:
-    """Agreement with people's judgements of how similar pairs of words are.
-
-    Attributes
-    ----------
-    name : str
-        Of the file of judgements.
-    total, used : int
-        Pairs in the file, and those whose words the table has both.
-    bad_lines : int
-        Lines that are no pair with a number, which are left out.
-    pearson, spearman : float or None
-        Correlations, with the p-values of two-sided tests; None where too few pairs were used, or
-        all have the same value.
-    """
-
-    name: str
-    total: int
-    used: int
-    bad_lines: int
-    pearson: float | None = None
-    pearson_p: float | None = None
-    spearman: float | None = None
-    spearman_p: float | None = None
-
-
-@dataclass(frozen=True)
-class AnalogySection:
-    """The questions of one kind, such as capitals: in all, used, answered rightly."""
-
-    name: str
-    total: int
-    used: int
-    correct: int
-
-    @property
-    def accuracy(self) -> float | None:
-        """Right answers as a share of the questions used; None where none was."""
-        return self.correct / self.used if self.used else None
-
-
-@dataclass(frozen=True)
-class AnalogyScore:
-    """Questions of the kind "a is to b as c is to ..." that were answered rightly.
-
-    Attributes
-    ----------
-    name : str
-        Of the file of questions.
-    total, used, correct : int
-        Questions in the file, those whose four words the table has, and those answered rightly.
-    bad_lines : int
-        Lines that are no four words, which are left out.
-    sections : tuple of AnalogySection
-        In the order of the file.
-    """
-
-    name: str
-    total: int
-    used: int
-    correct: int
-    bad_lines: int
-    sections: tuple[AnalogySection, ...]
-
-    @property
-    def accuracy(self) -> float | None:
-        """Right answers as a share of the questions used; None where none was."""
-        return self.correct / self.used if self.used else None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What `evaluate` found; printed it is a table.
-
-    Attributes
-    ----------
-    source : str or None
-        Where the table was read from.
-    rows, dim : int
-        Its shape.
-    searched : int
-        The first so many rows that have a row of their token took part.
-    pairs : tuple of PairScore
-        A file of judgements each.
-    analogies : tuple of AnalogyScore
-        A file of questions each.
-    """
-
-    source: str | None
-    rows: int
-    dim: int
-    searched: int
-    pairs: tuple[PairScore, ...]
-    analogies: tuple[AnalogyScore, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """All numbers, ready for JSON: None where there is none."""
-        found = asdict(self)
-        for score, listed in zip(self.analogies, found["analogies"], strict=True):
-            listed["accuracy"] = score.accuracy
-            for section, told in zip(score.sections, listed["sections"], strict=True):
-                told["accuracy"] = section.accuracy
-        return found
-
-    def __str__(self) -> str:
-        from embedfreeze.evaluationreport import plain
-
-        return plain(self.to_dict())
 
 
 def evaluate(

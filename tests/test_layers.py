@@ -40,7 +40,7 @@ LEVELS = [
     "align",
     "convert",
     "batch",
-    "evaluationreport",
+    "scores",
     "evaluation",
     "tablerecord",
     "table",
