@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from embedfreeze.batch.counting import CorpusCounts, count_corpus
     from embedfreeze.batch.encoding import encode
     from embedfreeze.convert import Conversion, convert
+    from embedfreeze.cosines import neighbours
     from embedfreeze.coverage import Coverage
     from embedfreeze.dataset import dataset
     from embedfreeze.embeddings import Embeddings
+    from embedfreeze.evaluation import evaluate
     from embedfreeze.formats import read, write
     from embedfreeze.formats.inspecting.inspection import Inspection, inspect
     from embedfreeze.frozen import FrozenEmbedding
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
     from embedfreeze.hyperparameter import Hyperparameter
     from embedfreeze.model import build_model, load_model
     from embedfreeze.proof import FreezeProof
+    from embedfreeze.report.historyplot import plot_history
+    from embedfreeze.report.projector import ProjectorFiles, write_projector
     from embedfreeze.report.reporting import Report, report
+    from embedfreeze.scores import Evaluation
     from embedfreeze.splitters import Splitter
     from embedfreeze.thawing import thaw
     from embedfreeze.tokens import Tokens
@@ -40,12 +45,14 @@ _LATE = {
     "CorpusCounts": "batch.counting",
     "Coverage": "coverage",
     "Embeddings": "embeddings",
+    "Evaluation": "scores",
     "FreezeGuard": "training",
     "FreezeProof": "proof",
     "FrozenEmbedding": "frozen",
     "FrozenVariable": "variable",
     "Hyperparameter": "hyperparameter",
     "Inspection": "formats.inspecting.inspection",
+    "ProjectorFiles": "report.projector",
     "Report": "report.reporting",
     "Splitter": "splitters",
     "TokenWeights": "tokenweights",
@@ -59,16 +66,20 @@ _LATE = {
     "count_corpus": "batch.counting",
     "dataset": "dataset",
     "encode": "batch.encoding",
+    "evaluate": "evaluation",
     "frozen_scalar": "variable",
     "inspect": "formats.inspecting.inspection",
     "load": "align",
     "load_model": "model",
+    "neighbours": "cosines",
+    "plot_history": "report.historyplot",
     "read": "formats",
     "report": "report.reporting",
     "thaw": "thawing",
     "train_step": "training",
     "verify": "training",
     "write": "formats",
+    "write_projector": "report.projector",
 }
 
 __all__ = [
@@ -77,12 +88,14 @@ __all__ = [
     "CorpusCounts",
     "Coverage",
     "Embeddings",
+    "Evaluation",
     "FreezeGuard",
     "FreezeProof",
     "FrozenEmbedding",
     "FrozenVariable",
     "Hyperparameter",
     "Inspection",
+    "ProjectorFiles",
     "Report",
     "Splitter",
     "TokenWeights",
@@ -97,16 +110,20 @@ __all__ = [
     "dataset",
     "encode",
     "errors",
+    "evaluate",
     "frozen_scalar",
     "inspect",
     "load",
     "load_model",
+    "neighbours",
+    "plot_history",
     "read",
     "report",
     "thaw",
     "train_step",
     "verify",
     "write",
+    "write_projector",
 ]
 
 

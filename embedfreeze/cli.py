@@ -40,6 +40,9 @@ COMMANDS = {
     "encode": "your texts as ids or pooled vectors, in files to train on",
     "report": "a page to look at: coverage, norms, a map of tokens, neighbours, a proof",
     "inspect": "say what an embedding file is, and if it can be loaded",
+    "neighbours": "the nearest tokens by cosine",
+    "evaluate": "word similarity and analogies: how well vectors agree with people",
+    "projector": "what TensorBoard's Embedding Projector shows",
     "demo": "the main job on the bundled real sample",
 }
 STATUS_HELP = """\

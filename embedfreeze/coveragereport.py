@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from embedfreeze.spelling import shown
+from embedfreeze.plainlines import shown_token
 
 __all__ = ["markdown", "plain", "stage_rows"]
 
@@ -101,7 +101,7 @@ def markdown(report: Report, note: str | None = None) -> str:
 
 def _code(token: str) -> str:
     """A token as code in a table's cell; its repr where Markdown would change or hide it."""
-    text = repr(token) if set("`|") & set(token) else shown(token)
+    text = repr(token) if set("`|") & set(token) else shown_token(token)
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence} {text} {fence}" if len(fence) > 1 else f"`{text}`"
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from embedfreeze.backend import keras, tf
+from embedfreeze.checklog import CheckLog
 from embedfreeze.checks import (
     Check,
     Owned,
@@ -86,9 +87,17 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]
     ----------
     check : {"address", "deep", "off"}
         As for `build_model`.
+    log_dir : path, optional
+        Write for TensorBoard, at the end of each epoch, what a check costs
+        (``freeze_guard/microseconds_per_check``) and how many steps were checked so far
+        (``freeze_guard/steps_checked``). It needs ``pip install "embedfreeze[tensorboard]"``.
 
     Raises
     ------
+    EmbedFreezeError
+        TensorBoard is not installed, which TensorFlow needs to write for it.
+    FileError
+        From `fit`: the log cannot be written.
     FrozenBytesChanged
         From `fit`, with layer, step, and row and token or block. Steps are numbered from 1, over
         all fits that this guard sees; under `steps_per_execution` it is a range of steps. Changes
@@ -101,9 +110,15 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]
     ``model.fit(x, y, callbacks=[FreezeGuard()])``
     """
 
-    def __init__(self, check: Check = "address") -> None:
+    def __init__(self, check: Check = "address", *, log_dir: PathLike | None = None) -> None:
         super().__init__()
         self._check = checked_mode(check)
+        if log_dir is not None and check == "off":
+            raise ValueError("log_dir tells of checks, received check='off': leave one of them out")
+        self._log = None if log_dir is None else CheckLog(log_dir)
+        self._check_step: Callable[[Callable[[], Steps]], None] = self._check_now
+        if self._log is not None:
+            self._check_step = self._log.timed(self._check_now)
         self._variables: list[Owned] = []
         self._steps: StepCounter | None = None
 
@@ -137,6 +152,8 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_begin(self, logs: Any = None) -> None:
         self._begin()
         self._steps = StepCounter(self.model, self._checked)
+        if self._log is not None:
+            self._log.begin()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         if self._steps is not None:
@@ -144,11 +161,13 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if self._steps is not None:
-            self._check_now(self._executed)
+            self._check_step(self._executed)
             self._steps.end()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._check_now(lambda: self._checked)
+        if self._log is not None:
+            self._log.write(epoch, self._checked)
 
     def on_test_begin(self, logs: Any = None) -> None:
         self._begin()

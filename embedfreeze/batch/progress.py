@@ -1,32 +1,37 @@
-"""A progress bar over the bytes of a corpus."""
+"""A progress bar, such as over the bytes of a corpus."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 from embedfreeze.batch.texts import Part
 from embedfreeze.formats.progress import PATIENCE
 
-__all__ = ["byte_bar", "tracked"]
+__all__ = ["byte_bar", "shown_bar", "tracked"]
 
 R = TypeVar("R")
 
 
 @contextmanager
-def byte_bar(total: int, what: str) -> Iterator[Callable[[int], object]]:
-    """A bar on standard error, if that is a terminal: what is called with bytes that are done."""
+def shown_bar(total: int, what: str, unit: str = "B") -> Iterator[Callable[[int], object]]:
+    """A bar on standard error, if that is a terminal: what is called with how much is done."""
     if not sys.stderr.isatty():
         yield lambda size: None
         return
     from tqdm import tqdm
 
     with tqdm(
-        total=total, desc=what, unit="B", unit_scale=True, delay=PATIENCE, leave=False
+        total=total, desc=what, unit=unit, unit_scale=unit == "B", delay=PATIENCE, leave=False
     ) as bar:
         yield bar.update
+
+
+def byte_bar(total: int, what: str) -> AbstractContextManager[Callable[[int], object]]:
+    """A bar over bytes."""
+    return shown_bar(total, what)
 
 
 def tracked(parts: Sequence[Part], results: Iterable[R], what: str) -> Iterator[R]:

@@ -6,14 +6,16 @@ import argparse
 import sys
 from typing import Any, BinaryIO, cast
 
+from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import FileError
 from embedfreeze.files import SPOOL_LIMIT, byte_count
-from embedfreeze.formats import FORMATS
+from embedfreeze.formats import FORMATS, read
 from embedfreeze.storage import DTYPES
 
 __all__ = [
     "add_reading",
     "add_rows",
+    "add_table",
     "bytes_of",
     "count",
     "format_name",
@@ -21,6 +23,7 @@ __all__ = [
     "positive",
     "rows_of",
     "standard",
+    "table_of",
 ]
 
 
@@ -94,8 +97,8 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_rows(parser: argparse.ArgumentParser) -> None:
-    """Options of `ReadOptions`; `rows_of` gathers them."""
+def add_rows(parser: argparse.ArgumentParser, *, replaced: str | None = "DST") -> None:
+    """Options of `ReadOptions`; `rows_of` gathers them. What is `replaced` has ``--force``."""
     parser.add_argument("--limit", type=count, help="at most this many rows from the start")
     parser.add_argument("--dtype", choices=DTYPES, help="how the rows are stored")
     parser.add_argument("--on-bad-row", choices=["error", "skip"], default="error")
@@ -106,10 +109,27 @@ def add_rows(parser: argparse.ArgumentParser) -> None:
         default="strict",
     )
     parser.add_argument("--threads", type=positive)
-    parser.add_argument("--force", action="store_true", help="replace DST if it exists")
+    if replaced is not None:
+        told = f"replace {replaced} if it exists"
+        parser.add_argument("--force", action="store_true", help=told)
 
 
 def rows_of(options: argparse.Namespace) -> dict[str, Any]:
     """The options of `ReadOptions`, by name."""
     names = ("tokens", "limit", "dtype", "on_bad_row", "on_duplicate", "unicode_errors", "threads")
     return {name: getattr(options, name) for name in (*names, "allow_pickle", "spool_limit")}
+
+
+def add_table(parser: argparse.ArgumentParser) -> None:
+    """The table that a command looks at; `table_of` reads it."""
+    parser.add_argument("table", metavar="TABLE", help="a path or URL, or - for standard input")
+
+
+def table_of(options: argparse.Namespace) -> Embeddings:
+    """The table that is named, read as the options say."""
+    return read(
+        input_of(options.table),
+        format=options.from_format,
+        member=options.member,
+        **rows_of(options),
+    )

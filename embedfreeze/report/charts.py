@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from embedfreeze.plainlines import shown_token
 from embedfreeze.report.figures import COLORS
 from embedfreeze.report.rows import Rows
 from embedfreeze.report.tokenmap import TokenMap
-from embedfreeze.spelling import shown
 
 __all__ = ["draw_map", "draw_norms"]
 
@@ -55,7 +55,7 @@ def draw_map(axes: Any, found: TokenMap) -> None:
     inside = (frame.x0 * pixels, frame.y0 * pixels, frame.x1 * pixels, frame.y1 * pixels)
     taken: list[Box] = []
     for token, point, place in zip(found.tokens, found.points, places.tolist(), strict=True):
-        text = _label(axes, shown(token, LONGEST), point)
+        text = _label(axes, shown_token(token, LONGEST), point)
         size = text.get_window_extent()
         free = _free_side(place, (size.width * pixels, size.height * pixels), inside, taken)
         if free is None:

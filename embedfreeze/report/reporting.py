@@ -14,6 +14,7 @@ import numpy.typing as npt
 from embedfreeze import storage
 from embedfreeze.align import AlignedEmbeddings, align
 from embedfreeze.aligning.folds import Match
+from embedfreeze.cosines import neighbours
 from embedfreeze.coverage import Coverage
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import FileError, FrozenError
@@ -28,7 +29,6 @@ from embedfreeze.files import (
 from embedfreeze.formats import read
 from embedfreeze.formats.inspecting.inspection import Inspection, inspect
 from embedfreeze.formats.inspecting.scanning import quiet
-from embedfreeze.neighbours import neighbours
 from embedfreeze.proof import FreezeProof, TableProof
 from embedfreeze.report.charts import draw_map, draw_norms
 from embedfreeze.report.coverageplot import draw_sizes, draw_stages

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,7 @@ from embedfreeze.formats.texts.text import Window, windows
 from embedfreeze.formats.texts.writer import formatted
 from embedfreeze.tokens import Tokens, UnicodeErrors
 
-__all__ = ["PROJECTOR"]
+__all__ = ["PROJECTOR", "write_vectors"]
 
 PIECE_BYTES = 4 << 20
 VECTORS = re.compile(r"vectors?|tensors?|embeddings?", re.IGNORECASE)
@@ -236,11 +237,16 @@ def write(rows: Rows, output: Output) -> None:
     """Write the vectors, and beside them the tokens as metadata of one column."""
     metadata = output.beside(os.path.basename(_metadata_names(output.name)[0]))
     for batch in rows.batches:
-        n = len(batch.tokens)
-        none = Tokens(b"", np.zeros(n + 1, np.int64))
-        for text in formatted(none, batch.matrix, b"\t"):
-            output.file.write(bytes(text[1:]).replace(b"\n\t", b"\n"))
-        metadata.write(b"".join(batch.tokens.bytes_at(row) + b"\n" for row in range(n)))
+        write_vectors(batch.matrix, output.file)
+        tokens = batch.tokens
+        metadata.write(b"".join(tokens.bytes_at(row) + b"\n" for row in range(len(tokens))))
+
+
+def write_vectors(matrix: npt.NDArray[Any], file: IO[bytes]) -> None:
+    """Write stored rows as lines of numbers with tabs between them."""
+    none = Tokens(b"", np.zeros(len(matrix) + 1, np.int64))
+    for text in formatted(none, matrix, b"\t"):
+        file.write(bytes(text[1:]).replace(b"\n\t", b"\n"))
 
 
 def _refuse(tokens: Tokens, first: int) -> None:

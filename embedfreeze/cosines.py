@@ -17,14 +17,14 @@ from embedfreeze.threads import spans, thread_count, thread_map
 
 __all__ = ["neighbours"]
 
-BLOCK_BYTES = 4 << 20  # of float64 rows in work, for each thread
+BLOCK_BYTES = 1 << 20  # of float64 rows in work, for each thread: they stay in the cache
 Near = list[tuple[str, float]]
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
 
 @overload
-def neighbours(
+def neighbours(  # type: ignore[overload-overlap]  # a str is an iterable of str, too
     embeddings: Embeddings, tokens: str, n: int = ..., *, threads: int | None = ...
 ) -> Near: ...
 @overload
@@ -146,8 +146,9 @@ class _Search:
         """For each direction the nearest rows of a block and their cosines, the nearest first."""
         low, high = span
         rows = storage.decode(self.matrix[low:high]).astype(np.float64)
-        with np.errstate(all="ignore"):
-            cosines = (self.directions @ rows.T) / np.sqrt(_squares(rows))
+        with np.errstate(all="ignore"):  # one by one: a product of matrices would start threads
+            products = np.stack([rows @ direction for direction in self.directions])
+            cosines = products / np.sqrt(_squares(rows))
         cosines[~np.isfinite(cosines)] = -np.inf
         mine = np.flatnonzero((self.own >= low) & (self.own < high))
         cosines[mine, self.own[mine] - low] = -np.inf
