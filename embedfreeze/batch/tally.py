@@ -17,7 +17,8 @@ from embedfreeze.tokens import Tokens, TokensBuilder, spans_of
 
 __all__ = ["Tally", "TextCounter", "in_order", "items_of"]
 
-PIECE_TOKENS = 1 << 16  # that are cut, or compared, at a time
+PIECE_TOKENS = 1 << 16  # that are cut at a time
+COMPARED = 1 << 13  # whose bytes are gathered at a time, which takes about 140 bytes each
 WORD = 8  # bytes that are compared at once
 WORDS = 32  # that are compared so, before tokens are compared whole
 Counts = npt.NDArray[np.int64]
@@ -131,7 +132,7 @@ def _words(tokens: Tokens, rows: npt.NDArray[np.int64], at: int) -> npt.NDArray[
     """Bytes from `at` on of tokens as numbers that compare as they do, zeros behind the end."""
     found = np.zeros((len(rows), WORD), dtype=np.uint8)
     blob, starts, stops = np.frombuffer(tokens.blob, np.uint8), tokens.offsets, tokens.offsets[1:]
-    for low, high in spans(0, len(rows), PIECE_TOKENS):
+    for low, high in spans(0, len(rows), COMPARED):
         chosen = rows[low:high]
         place = starts[chosen, None] + np.arange(at, at + WORD)
         inside = place < stops[chosen, None]
