@@ -319,6 +319,11 @@ class Coverage:
     def __repr__(self) -> str:
         return f"{self.found()} of {self.total()} types found"
 
+    def _repr_html_(self) -> str:
+        from embedfreeze.notebook import coverage_html
+
+        return coverage_html(self.to_dict(SHOWN))
+
     def __str__(self) -> str:
         from embedfreeze.coveragereport import plain
 

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["markdown", "plain"]
+__all__ = ["kinds_of", "lines_of", "markdown", "plain", "share"]
 
-Report = dict[str, Any]
+Report = Mapping[str, Any]
 
 
-def _kinds(report: Report) -> list[str]:
+def kinds_of(report: Report) -> list[str]:
+    """What the report counts: types, and tokens where it can."""
     return [by for by in ("type", "token") if by in report]
 
 
-def _lines(report: Report) -> dict[str, list[int]]:
+def lines_of(report: Report) -> dict[str, list[int]]:
     """The lines of the table of stages: for each kind a number."""
-    kinds = [report[by] for by in _kinds(report)]
+    kinds = [report[by] for by in kinds_of(report)]
     lines = {stage: [kind["stages"][stage] for kind in kinds] for stage in kinds[0]["stages"]}
     lines["found"] = [kind["found"] for kind in kinds]
     lines["missing"] = [kind["total"] - kind["found"] for kind in kinds]
     return lines
 
 
-def _share(number: int, total: int) -> float:
+def share(number: int, total: int) -> float:
+    """A number as a share of all; of nothing, everything."""
     return number / total if total else 1
 
 
@@ -34,14 +36,14 @@ def plain(report: Report) -> str:
 
 
 def _plain_table(report: Report) -> str:
-    kinds, table = _kinds(report), _lines(report)
+    kinds, table = kinds_of(report), lines_of(report)
     totals = [report[by]["total"] for by in kinds]
     width = max(5, *(len(str(total)) for total in totals))
     first = max(7, *map(len, table))
     lines = [f"{'stage':<{first}}  " + "".join(f"{by + 's':<{width + 8}}" for by in kinds).rstrip()]
     for name, numbers in table.items():
         cells = (
-            f"{number:>{width}} {_share(number, total):>6.1%} "
+            f"{number:>{width}} {share(number, total):>6.1%} "
             for number, total in zip(numbers, totals, strict=True)
         )
         lines.append((f"{name:<{first}}  " + "".join(cells)).rstrip())
@@ -117,16 +119,16 @@ def _table(head: Sequence[str], body: Iterable[Sequence[str]], numbers: int) -> 
 
 
 def _stage_table(report: Report) -> str:
-    kinds = _kinds(report)
+    kinds = kinds_of(report)
     totals = [report[by]["total"] for by in kinds]
     body = [
         [name if re.fullmatch(r"[\w+]+", name) else _code(name)]
         + [
             cell
             for number, total in zip(numbers, totals, strict=True)
-            for cell in (f"{number:,}", f"{_share(number, total):.1%}")
+            for cell in (f"{number:,}", f"{share(number, total):.1%}")
         ]
-        for name, numbers in _lines(report).items()
+        for name, numbers in lines_of(report).items()
     ]
     head = ["stage", *(cell for by in kinds for cell in (f"{by}s", "share"))]
     return _table(head, body, numbers=len(head))

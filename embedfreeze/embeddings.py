@@ -14,7 +14,7 @@ from embedfreeze import storage
 from embedfreeze.coverage import MISSING, Coverage
 from embedfreeze.coveragerecord import CoverageRecord, coverage_of_record
 from embedfreeze.errors import EmbedFreezeError, FormatError, UnknownTokenError
-from embedfreeze.sealed import SealedMatrix, block_digests, combine_digests
+from embedfreeze.sealed import SealedMatrix, block_digests, combine_digests, told_memory
 from embedfreeze.tokens import Tokens
 from embedfreeze.vocabulary import Vocabulary
 
@@ -195,6 +195,21 @@ class Embeddings:
     def __repr__(self) -> str:
         where = f", from {self.path}" if self.path else ""
         return f"Embeddings({len(self)} x {self.dim} {self.dtype}{where})"
+
+    def _repr_html_(self) -> str:
+        from embedfreeze.notebook import SHOWN_TOKENS, bytes_told, rows_html
+
+        memory = "ordinary memory" if self.sealed is None else told_memory(self.sealed)
+        known = self.sealed is not None and self.sealed.digest_known
+        found = {
+            "dtype": self.dtype,
+            "memory": f"{bytes_told(self.matrix.nbytes)}, {memory}",
+            "path": self.path,
+            "digest": self.digest if known else None,
+        }
+        tokens = [self.tokens[i] for i in range(min(len(self), SHOWN_TOKENS))]
+        values = storage.decode(self.matrix[: len(tokens)])
+        return rows_html("Embeddings", (len(self), self.dim), found, tokens, values)
 
     def index(self, token: str) -> int:
         """Row of a token; `UnknownTokenError` (a `KeyError`) if there is none."""

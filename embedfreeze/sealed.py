@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BLOCK_BYTES",
     "SEALS",
+    "LateDigest",
     "SealedBytes",
     "SealedMatrix",
     "SealedMatrixBuilder",
@@ -37,6 +38,7 @@ __all__ = [
     "combine_digests",
     "seal_array",
     "sha256",
+    "told_memory",
 ]
 
 BLOCK_BYTES = 1 << 20
@@ -172,10 +174,17 @@ class SealedMatrix:
         """Hexadecimal SHA-256 over the block digests."""
         return combine_digests(self.block_digests)
 
+    @property
+    def digest_known(self) -> bool:
+        """Whether `digest` is at hand: recorded in a store, or computed before."""
+        return "block_digests" in self.__dict__
+
     def digest_finder(self) -> Callable[[], str]:
         """What gives the digest later; it keeps the memory only if nobody has hashed it yet."""
-        blocks = self.__dict__.get("block_digests")
-        return (lambda: self.digest) if blocks is None else (lambda: combine_digests(blocks))
+        if not self.digest_known:
+            return LateDigest(self)
+        blocks = self.block_digests
+        return lambda: combine_digests(blocks)
 
     def dlpack_alias(self) -> npt.NDArray[Any]:
         """The same memory as an array that NumPy exports through DLPack.
@@ -255,6 +264,27 @@ class SealedMatrix:
                 f"(block {block}) do not have their recorded digest",
                 block=block,
             )
+
+
+class LateDigest:
+    """The digest of a matrix that is hashed when it is first asked for.
+
+    Parameters
+    ----------
+    matrix : SealedMatrix
+        Whose memory is kept.
+    """
+
+    def __init__(self, matrix: SealedMatrix) -> None:
+        self._matrix = matrix
+
+    def __call__(self) -> str:
+        return self._matrix.digest
+
+    @property
+    def known(self) -> bool:
+        """Whether somebody has hashed it in the meantime."""
+        return self._matrix.digest_known
 
 
 class SealedMatrixBuilder:
@@ -374,6 +404,11 @@ def _anonymous_file() -> tuple[int, int, Guarantee]:
 def _close_both(*fds: int) -> None:
     for fd in fds:
         os.close(fd)
+
+
+def told_memory(matrix: SealedMatrix) -> str:
+    """What holds a matrix, as people read it."""
+    return "sealed memory" if matrix.guarantee == "sealed" else "a mapped file that is watched"
 
 
 def seal_array(array: npt.NDArray[Any], *, path: str | None = None) -> SealedMatrix:

@@ -177,6 +177,17 @@ class Vocabulary(VocabularySources):
     def __repr__(self) -> str:
         return f"Vocabulary({len(self)} tokens, padding={self.padding!r}, unknown={self.unknown!r})"
 
+    def _repr_html_(self) -> str:
+        from itertools import islice
+
+        from embedfreeze.notebook import SHOWN_TOKENS, vocabulary_html
+
+        special = dict(zip(self.special_tokens, self.special_ids, strict=True))
+        counts = {} if self.counts is None else self.counts
+        ordinary = ((i, token) for i, token in enumerate(self.tokens) if token not in special)
+        shown = [(i, token, counts.get(token)) for i, token in islice(ordinary, SHOWN_TOKENS)]
+        return vocabulary_html(len(self), special, shown)
+
     def index(self, token: str) -> int:
         """Id of a token; `UnknownTokenError` (a `KeyError`) if it has none."""
         try:

@@ -17,6 +17,8 @@ PACKAGE = Path(__file__).parents[1] / "embedfreeze"
 LEVELS = [
     "errors",
     "htmltext",
+    "coveragereport",
+    "notebook",
     "backend",
     "threads",
     "storage",
@@ -30,7 +32,6 @@ LEVELS = [
     "vocabularies",
     "vocabulary",
     "nearest",
-    "coveragereport",
     "coverage",
     "coveragerecord",
     "embeddings",
