@@ -11,15 +11,18 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from embedfreeze.commands.parsing import CommandLineParser
+from embedfreeze.commands.terminal import tell
 from embedfreeze.errors import (
     EmbedFreezeError,
     FileError,
     FormatError,
+    FrozenBytesChanged,
     UnknownTokenError,
     VocabularyError,
 )
 
-__all__ = ["STATUSES", "main"]
+__all__ = ["COMMANDS", "STATUSES", "main"]
 
 DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 # What ends a command, and the exit status it has then: the first kind that fits counts.
@@ -28,6 +31,7 @@ STATUSES: dict[type[BaseException], int] = {
     FileError: 3,
     VocabularyError: 5,
     UnknownTokenError: 5,
+    FrozenBytesChanged: 6,
     EmbedFreezeError: FAILED,
     MemoryError: FAILED,
     OSError: FAILED,  # such as no memory for a mapping
@@ -39,18 +43,24 @@ COMMANDS = {
     "vocabulary": "the tokens of your texts, by how often they occur",
     "encode": "your texts as ids or pooled vectors, in files to train on",
     "inspect": "say what an embedding file is, and if it can be loaded",
+    "verify": "hash every frozen byte of a saved model or a store",
     "demo": "the main job on the bundled real sample",
 }
-STATUS_HELP = """\
-exit status:
-  0    done
-  1    any other error, also of memory; or the reader of the output had enough; `inspect`: the file
-       cannot be loaded, and the output says why
-  2    a wrong call
-  3    a file cannot be opened, found, created or replaced
-  4    the content of a file is bad
-  5    tokens or a vocabulary contradict each other
-  130  interrupted
+# It fits a terminal of 24 lines, with the line of the next call: docs/commandline.md tells more.
+HELP = """\
+usage: embedfreeze [--help] [--version] COMMAND ...
+Pretrained word embeddings: convert, inspect, and freeze them in TensorFlow.
+
+commands, each with its own --help:
+{commands}
+
+examples:
+  embedfreeze inspect glove.6B.50d.txt
+  embedfreeze align glove.6B.50d.txt words.txt table.safetensors
+  embedfreeze verify model.keras --json
+
+exit status: 0 done, 1 other error, 2 wrong call, 3 file, 4 content of a file,
+5 tokens or vocabulary, 6 frozen bytes changed, 130 interrupted
 """
 
 
@@ -61,31 +71,88 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ----------
     arguments : sequence of str, optional
         Default: those of the process.
+
+    Returns
+    -------
+    int
+        The exit status.
     """
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     if isinstance(sys.stdout, io.TextIOWrapper):  # a token may be more than the terminal can show
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        return _run(arguments)
+    except BrokenPipeError:  # the reader, such as `head`, has enough
+        status = FAILED
+    except tuple(STATUSES) as error:
+        tell(f"embedfreeze: error: {str(error) or 'out of memory'}")
+        status = next(status for kind, status in STATUSES.items() if isinstance(error, kind))
+    except KeyboardInterrupt:
+        tell("embedfreeze: interrupted")
+        status = INTERRUPTED
+    _drop_unwritten()
+    return status
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
         options = _parser().parse_args(arguments)
         status: int | None = options.run(options)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as `head`, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
-        return FAILED
-    except tuple(STATUSES) as error:
-        print(f"embedfreeze: error: {str(error) or 'out of memory'}", file=sys.stderr)
-        return next(status for kind, status in STATUSES.items() if isinstance(error, kind))
-    except KeyboardInterrupt:
-        print("embedfreeze: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    finally:  # also behind a help that was asked for
+        if sys.stdout is not None:
+            sys.stdout.flush()
     return status or DONE
 
 
+def _drop_unwritten() -> None:
+    """What could not be written is not tried again, with a complaint, as Python ends."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _show_warning(message: Warning | str, *_: object) -> None:
-    print(f"embedfreeze: warning: {message}", file=sys.stderr)
+    tell(f"embedfreeze: warning: {message}")
 
 
-class _CommandParser(argparse.ArgumentParser):
+def _version() -> str:
+    """The versions that a report of a mistake needs; nothing is imported for it."""
+    from importlib.metadata import PackageNotFoundError, version
+    from platform import python_version
+
+    found = []
+    for name, shown in (("tensorflow", "TensorFlow"), ("keras", "Keras"), ("numpy", "NumPy")):
+        try:
+            found.append(f"{shown} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"no {shown}")
+    told = ", ".join([f"Python {python_version()}", *found])
+    return f"embedfreeze {version('embedfreeze')} ({told})"
+
+
+class _ShowVersion(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(_version())
+        parser.exit()
+
+
+class _Parser(CommandLineParser):
+    """The parser of what stands before the command."""
+
+    def parse_known_args(self, *arguments: Any) -> Any:  # type: ignore[override]
+        words = sys.argv[1:] if not arguments or arguments[0] is None else list(arguments[0])
+        before = next((i for i, word in enumerate(words) if word[:1] != "-"), len(words))
+        self.refuse_unknown_options(words[:before])
+        return super().parse_known_args(words, *arguments[1:])
+
+    def format_help(self) -> str:
+        commands = "\n".join(f"  {name:<10}  {told}" for name, told in COMMANDS.items())
+        return HELP.format(commands=commands)
+
+
+class _CommandParser(CommandLineParser):
     """The parser of a command.
 
     Its options are added when it is called: what they need takes longer to load than the rest of
@@ -95,19 +162,17 @@ class _CommandParser(argparse.ArgumentParser):
     def parse_known_args(self, *arguments: Any) -> Any:  # type: ignore[override]
         name = self.prog.split()[-1]
         import_module(f"embedfreeze.commands.{name}").add_options(self)
-        return super().parse_known_args(*arguments)
+        self.refuse_unknown_options(arguments[0])
+        options, more = super().parse_known_args(*arguments)
+        if more:
+            self.error(f"received more words than it takes: {' '.join(more)}")
+        return options, more
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="embedfreeze",
-        description="Pretrained word embeddings: convert, inspect, and freeze them in TensorFlow.",
-        epilog=STATUS_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(
-        title="commands", required=True, metavar="COMMAND", parser_class=_CommandParser
-    )
+    parser = _Parser(prog="embedfreeze")
+    parser.add_argument("--version", nargs=0, action=_ShowVersion)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_CommandParser)
     for name, told in COMMANDS.items():
-        commands.add_parser(name, help=told)
+        commands.add_parser(name, help=told, description=f"{told.capitalize()}.")
     return parser

@@ -162,7 +162,8 @@ class TableProof:
     __hash__ = None  # type: ignore[assignment]
 
     def __str__(self) -> str:
-        name = "the variable" if self.layer is None else f"layer {self.layer!r}"
+        name = "the variable" if self.address else "the store"
+        name = name if self.layer is None else f"layer {self.layer!r}"
         shape = " x ".join(map(str, self.shape)) or "scalar"
         digest = "digest" if self.complete else "recorded digest"
         trained = f", {self.trained_rows} of its rows are trained instead"

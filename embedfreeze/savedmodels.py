@@ -36,7 +36,7 @@ from embedfreeze.search import Search, chosen_table, find_store
 from embedfreeze.servedrecord import ServedTable, read_served
 from embedfreeze.table import Table
 
-__all__ = ["verify_saved"]
+__all__ = ["verify_saved", "verify_store"]
 
 
 def verify_saved(
@@ -75,6 +75,35 @@ def verify_saved(
         tables = _verify_files(name, where)
     _refuse_other_proof(name, tables)
     return FreezeProof(name, tuple(tables))
+
+
+def verify_store(path: PathLike) -> FreezeProof:
+    """Check a store against the digests that are recorded in it, of which every byte is hashed.
+
+    Parameters
+    ----------
+    path : path
+        A store.
+
+    Returns
+    -------
+    FreezeProof
+        With one entry, of no layer.
+
+    Raises
+    ------
+    FileError
+        The file is no store, or damaged.
+    FrozenBytesChanged
+        Its matrix has its recorded digest no longer; with block.
+    """
+    name = os.fspath(path)
+    table = Table.of(formats.read(name, format="store"))
+    try:
+        table.sealed.verify(deep=True)
+    except FrozenBytesChanged as error:
+        raise FrozenBytesChanged(f"{name}: {error}", block=error.block) from error
+    return FreezeProof(name, (TableProof.of(None, table, "deep"),))
 
 
 def _refuse_other_proof(name: str, tables: Sequence[TableProof]) -> None:

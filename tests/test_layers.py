@@ -78,6 +78,7 @@ LEVELS = [
     "report",
     "commands",
     "cli",
+    "__main__",
     "__init__",
 ]
 # The modules that import TensorFlow as they are imported. Those above `audit` never import it, or

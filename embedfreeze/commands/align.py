@@ -11,7 +11,17 @@ from typing import Any
 from embedfreeze.align import AlignedEmbeddings, load
 from embedfreeze.aligning.folds import FOLDS
 from embedfreeze.aligning.unknown import OOV_NAMES, SPECIAL_NAMES
-from embedfreeze.commands.arguments import add_reading, add_rows, count, input_of, positive, rows_of
+from embedfreeze.commands.arguments import (
+    add_json,
+    add_reading,
+    add_rows,
+    count,
+    input_of,
+    positive,
+    rows_of,
+)
+from embedfreeze.commands.parsing import checked_choice, describe, options_of
+from embedfreeze.commands.terminal import show
 from embedfreeze.errors import FileError
 from embedfreeze.files import atomic_output, check_output
 from embedfreeze.formats import check_target
@@ -22,18 +32,19 @@ __all__ = ["add_options"]
 
 
 def _add_special(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--padding", metavar="TOKEN", help="default: '', or as the file says")
-    parser.add_argument("--unknown", metavar="TOKEN", help="default: [UNK], or as the file says")
-    parser.add_argument("--special", metavar="TOKEN", action="append", help="a further one")
-    parser.add_argument(
+    group = options_of(parser, "special tokens")
+    group.add_argument("--padding", metavar="TOKEN", help="default: '', or as the file says")
+    group.add_argument("--unknown", metavar="TOKEN", help="default: [UNK], or as the file says")
+    group.add_argument("--special", metavar="TOKEN", action="append", help="a further one")
+    group.add_argument(
         "--special-listed",
         action="store_true",
         help="the special tokens stand in the list of tokens, with the ids of their places",
     )
-    parser.add_argument(
+    group.add_argument(
         "--no-special", action="store_true", help="no padding and no unknown token unless named"
     )
-    parser.add_argument(
+    group.add_argument(
         "--special-row",
         metavar="TOKEN=ROW",
         type=_special_row,
@@ -45,6 +56,13 @@ def _add_special(parser: argparse.ArgumentParser) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
+    describe(
+        parser,
+        "Write a store with the rows of your vocabulary, and tell which tokens found one.",
+        "align glove.6B.50d.txt words.txt table.safetensors",
+        "align glove.txt more.vec words.txt table.safetensors --match exact,casefold",
+        "align model.bin words.txt t.safetensors --oov subword --report coverage.md",
+    )
     parser.add_argument(
         "sources",
         metavar="SRC",
@@ -53,27 +71,36 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "line, or .csv, .tsv, .json",
     )
     parser.add_argument("target", metavar="DST", help="a store (.safetensors)")
-    parser.add_argument("--vocabulary", metavar="FILE", help="the vocabulary, wherever you like")
-    parser.add_argument(
+    words = options_of(parser, "the vocabulary")
+    words.add_argument("--vocabulary", metavar="FILE", help="the vocabulary, wherever you like")
+    words.add_argument(
         "--tokenizer", action="store_true", help="the vocabulary is a Hugging Face tokenizer.json"
     )
-    parser.add_argument(
+    _add_special(parser)
+    matching = options_of(parser, "how a token finds its row")
+    matching.add_argument(
         "--match",
-        type=lambda text: tuple(text.split(",")),
+        type=_stages,
         default=("exact", "lower"),
         metavar="STAGE,...",
         help=f"in this order, joined by + where one follows another: {', '.join(FOLDS)}",
     )
-    _add_special(parser)
-    parser.add_argument("--fold-file", action="store_true", help="fold the file's tokens, too")
-    parser.add_argument("--oov", choices=OOV_NAMES, default="zeros", help="rows of missing tokens")
-    parser.add_argument("--seed", type=int, default=0, help="of --oov normal and hash")
-    parser.add_argument("--combine", choices=["first", "concat"], default="first")
-    parser.add_argument("--normalize", choices=["l2"])
-    parser.add_argument("--center", action="store_true")
-    parser.add_argument("--dim", type=positive, help="keep this many values of a row")
-    parser.add_argument("--reduce", choices=["first", "pca"], default="first")
-    parser.add_argument("--all-but-the-top", type=count, default=0, metavar="N")
+    matching.add_argument("--fold-file", action="store_true", help="fold the file's tokens, too")
+    matching.add_argument(
+        "--oov", choices=OOV_NAMES, default="zeros", help="rows of missing tokens; default: zeros"
+    )
+    matching.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of --oov normal and hash; default: 0"
+    )
+    matching.add_argument(
+        "--combine",
+        choices=["first", "concat"],
+        default="first",
+        help="of several sources: the first that has a token, or their rows side by side",
+    )
+    _add_transforms(parser)
+    add_reading(parser)
+    add_rows(parser)
     parser.add_argument(
         "--report",
         metavar="FILE",
@@ -81,9 +108,36 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="coverage, as .md, .json, .png or .svg; may be given several times",
     )
-    add_reading(parser)
-    add_rows(parser)
+    add_json(parser)
     parser.set_defaults(run=partial(_align, parser))
+
+
+def _add_transforms(parser: argparse.ArgumentParser) -> None:
+    group = options_of(parser, "what is done to the rows that were found")
+    group.add_argument("--normalize", choices=["l2"], help="to a length of 1")
+    group.add_argument("--center", action="store_true", help="take their mean off")
+    group.add_argument("--dim", type=positive, metavar="N", help="keep this many values of a row")
+    group.add_argument(
+        "--reduce",
+        choices=["first", "pca"],
+        default="first",
+        help="which --dim keeps: the first values, or principal components",
+    )
+    group.add_argument(
+        "--all-but-the-top",
+        type=count,
+        default=0,
+        metavar="N",
+        help="take off the N principal components that all rows share",
+    )
+
+
+def _stages(text: str) -> tuple[str, ...]:
+    stages = tuple(text.split(","))
+    for stage in stages:
+        for fold in stage.split("+"):
+            checked_choice(fold, FOLDS)
+    return stages
 
 
 def _align(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -117,9 +171,24 @@ def _align(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     for path, report in reports.items():
         with atomic_output(path, overwrite=options.force) as file:
             file.write(report)
-    if aligned.coverage is not None:
-        print(aligned.coverage)
-    print(f"{options.target}: {len(aligned):,} rows of {aligned.dim}, digest {aligned.digest}")
+    show(options, _told(aligned, options.target), _found(aligned, options))
+
+
+def _told(aligned: AlignedEmbeddings, target: str) -> str:
+    done = f"{target}: {len(aligned):,} rows of {aligned.dim}, digest {aligned.digest}"
+    return done if aligned.coverage is None else f"{aligned.coverage}\n{done}"
+
+
+def _found(aligned: AlignedEmbeddings, options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "target": options.target,
+        "rows": len(aligned),
+        "dim": aligned.dim,
+        "dtype": aligned.dtype,
+        "digest": aligned.digest,
+        "coverage": None if aligned.coverage is None else aligned.coverage.to_dict(),
+        "reports": options.report,
+    }
 
 
 def _special(options: argparse.Namespace) -> dict[str, Any]:

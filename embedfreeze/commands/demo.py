@@ -5,13 +5,29 @@ from __future__ import annotations
 import argparse
 import os
 
+from embedfreeze.commands.arguments import positive
+from embedfreeze.commands.parsing import describe
+
 __all__ = ["add_options"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("--data", default="data", help="folder of the bundled sample")
-    parser.add_argument("--epochs", type=int, default=20)
+    describe(
+        parser,
+        "Load, freeze, train, prove, save, reload and classify on the bundled real sample.",
+        "demo",
+        "demo --epochs 5 < sentences.txt",
+    )
+    parser.add_argument(
+        "--data",
+        default="data",
+        metavar="FOLDER",
+        help="of the bundled sample; default: data, as in a checkout",
+    )
+    parser.add_argument(
+        "--epochs", type=positive, default=20, metavar="N", help="of each training; default: 20"
+    )
     parser.set_defaults(run=_demo)
 
 
