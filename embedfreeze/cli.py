@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -20,6 +20,7 @@ from embedfreeze.errors import (
     FrozenBytesChanged,
     UnknownTokenError,
     VocabularyError,
+    reason,
 )
 
 __all__ = ["COMMANDS", "STATUSES", "main"]
@@ -64,13 +65,17 @@ exit status: 0 done, 1 other error, 2 wrong call, 3 file, 4 content of a file,
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, begin: Callable[[], object] = lambda: None
+) -> int:
     """Run a command; the exit status says which kind of error ended it, as ``--help`` lists.
 
     Parameters
     ----------
     arguments : sequence of str, optional
         Default: those of the process.
+    begin : callable
+        Called when the words are understood and all is imported, before the work.
 
     Returns
     -------
@@ -81,11 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a token may be more than the terminal can show
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return _run(arguments)
+        return _run(arguments, begin)
     except BrokenPipeError:  # the reader, such as `head`, has enough
         status = FAILED
     except tuple(STATUSES) as error:
-        tell(f"embedfreeze: error: {str(error) or 'out of memory'}")
+        tell(f"embedfreeze: error: {_said(error)}")
         status = next(status for kind, status in STATUSES.items() if isinstance(error, kind))
     except KeyboardInterrupt:
         tell("embedfreeze: interrupted")
@@ -94,9 +99,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _said(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is None:
+        return reason(error)
+    return str(error) or "out of memory"
+
+
+def _run(arguments: Sequence[str] | None, begin: Callable[[], object]) -> int:
     try:
         options = _parser().parse_args(arguments)
+        begin()
         status: int | None = options.run(options)
     finally:  # also behind a help that was asked for
         if sys.stdout is not None:

@@ -20,7 +20,7 @@ from embedfreeze.commands.arguments import (
     positive,
     rows_of,
 )
-from embedfreeze.commands.parsing import checked_choice, describe, options_of
+from embedfreeze.commands.parsing import checked_choice, describe, did_you_mean, options_of
 from embedfreeze.commands.terminal import show
 from embedfreeze.errors import FileError
 from embedfreeze.files import atomic_output, check_output
@@ -60,8 +60,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         parser,
         "Write a store with the rows of your vocabulary, and tell which tokens found one.",
         "align glove.6B.50d.txt words.txt table.safetensors",
-        "align glove.txt more.vec words.txt table.safetensors --match exact,casefold",
-        "align model.bin words.txt t.safetensors --oov subword --report coverage.md",
+        "align glove.txt more.vec words.txt t.safetensors --match nfc",
+        "align model.bin words.txt t.safetensors --oov subword",
     )
     parser.add_argument(
         "sources",
@@ -205,6 +205,7 @@ def _special_row(text: str) -> tuple[str, str]:
     if not equals or row not in SPECIAL_NAMES:
         raise argparse.ArgumentTypeError(
             f"TOKEN=ROW is needed, ROW one of {', '.join(SPECIAL_NAMES)}, received {text!r}"
+            f"{did_you_mean(row, SPECIAL_NAMES)}"
         )
     return token, row
 

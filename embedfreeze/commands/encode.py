@@ -22,10 +22,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     describe(
         parser,
-        "Turn your texts into ids or pooled vectors, in the files of a folder to train on.",
+        "Turn your texts into ids or pooled vectors, in files to train on.",
         "encode table.safetensors 'texts/*.txt' -o features",
-        "encode table.safetensors train.csv --column review --label stars -o out",
-        "encode table.safetensors wiki.jsonl -o ids --features ids --max-length 256",
+        "encode t.safetensors train.csv --column review --label stars -o out",
+        "encode t.safetensors wiki.jsonl -o ids --features ragged",
     )
     parser.add_argument(
         "table", metavar="TABLE", help="a store aligned to a vocabulary, as embedfreeze align makes"

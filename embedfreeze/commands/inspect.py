@@ -18,7 +18,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     describe(
         parser,
-        "Say what an embedding file is, what is odd about it, and whether it can be loaded.",
+        "Say what an embedding file is, what is odd in it, and if it can be loaded.",
         "inspect glove.6B.50d.txt",
         "inspect vectors.zip --member vectors/de.vec --json",
         "inspect hf://user/repository/model.safetensors --no-scan",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from embedfreeze.commands.terminal import one_line
+from embedfreeze.commands.terminal import tell
 
 __all__ = ["CommandLineParser", "checked_choice", "describe", "did_you_mean", "options_of"]
 
@@ -75,8 +76,14 @@ class CommandLineParser(argparse.ArgumentParser):
         self.usage = " ".join(["%(prog)s [options]", *needed])
         return super().format_help()
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is not sys.stdout:
+            tell(message)
+        elif file is not None:
+            file.write(message)  # that nobody could read it is an error, here as elsewhere
+
     def error(self, message: str) -> NoReturn:
-        self.exit(WRONG_CALL, one_line(f"embedfreeze: error: {message} (see {self.prog} --help)"))
+        self.exit(WRONG_CALL, f"embedfreeze: error: {message} (see {self.prog} --help)")
 
     def refuse_unknown_options(self, words: Iterable[str]) -> None:
         """The error of the first option that there is not; else it is that of a missing word."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["one_line", "show", "tell"]
+__all__ = ["one_line", "show", "tell", "without_noise"]
 
 
 def one_line(text: str) -> str:
@@ -37,3 +39,25 @@ def show(options: argparse.Namespace, told: object, found: Mapping[str, Any]) ->
     import json
 
     print(json.dumps(found) if options.json else told)
+
+
+@contextmanager
+def without_noise() -> Iterator[None]:
+    """Keep off standard error what native code writes there, such as TensorFlow as it is imported.
+
+    It is written all the same where the import fails, because it may say why.
+    """
+    import tempfile
+
+    with tempfile.TemporaryFile() as noise:
+        kept = os.dup(2)
+        os.dup2(noise.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            noise.seek(0)
+            os.write(kept, noise.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     describe(
         parser,
-        "Hash every frozen byte of a saved model, or of a store; exit status 6 if one changed.",
+        "Hash every frozen byte of a saved model or a store: status 6 if one changed.",
         "verify model.keras",
         "verify model.weights.h5 --table table.safetensors --json",
         "verify table.safetensors",

@@ -95,8 +95,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         parser,
         "Count the tokens of your texts, and write them by how often they occur.",
         "vocabulary 'texts/*.txt' -o words.txt --min-count 5",
-        "vocabulary train.csv --column review -o words.json --max-size 50000",
-        "vocabulary wiki.jsonl --field text --tokenizer tokenizer.json -o words.txt",
+        "vocabulary train.csv --column review -o words.json --max-size 9999",
+        "vocabulary wiki.jsonl --tokenizer tokenizer.json -o words.txt",
     )
     add_corpus(parser)
     parser.add_argument(
