@@ -118,11 +118,12 @@ def _run(arguments: Sequence[str] | None, begin: Callable[[], object]) -> int:
 
 def _drop_unwritten() -> None:
     """What could not be written is not tried again, with a complaint, as Python ends."""
+    if (stream := sys.stdout) is None:
+        return
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        stream.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:

@@ -92,7 +92,8 @@ def _model(aligned: AlignedEmbeddings, inputs: str) -> FrozenModel:
 def _fit(model: keras.Model, x: Any, labels: Any, epochs: int, what: str) -> None:
     with tqdm(total=epochs, desc=what, unit="epoch", disable=None, leave=False) as bar:
         step = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: bar.update())
-        model.fit(x, labels, BATCH, epochs, verbose=0, callbacks=[step])
+        quiet: Any = 0  # Keras' own default makes a str of it
+        model.fit(x, labels, BATCH, epochs, verbose=quiet, callbacks=[step])
 
 
 def _accuracy(aligned: AlignedEmbeddings, sentences: Sentences, seed: int, epochs: int) -> float:

@@ -142,7 +142,7 @@ class FrozenEmbedding(GuardedLayer):
         self.supports_jit = not check_ids and pooling is None and compiles(device_name(device))
         self.mask_padding = mask_padding
         self.check_ids = check_ids
-        self.pooling = pooling
+        self.pooling: SumMethod | None = pooling
         with keras.name_scope(self.name):
             self.table = FrozenVariable(source, name="table", device=device)
         check_pooling(pooling, self.table.dtype)
@@ -273,7 +273,7 @@ class FrozenEmbedding(GuardedLayer):
             )
         return inside
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Where ids are not padding, bool [...]; None without a padding id, and of pooled texts."""
         return None if self.pooling is not None else self._mask(inputs)
 

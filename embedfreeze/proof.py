@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from embedfreeze.errors import FileError, FormatError, reason
 from embedfreeze.files import FileIdentity, atomic_output
@@ -159,7 +159,7 @@ class TableProof:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TableProof) and self.to_dict() == other.to_dict()
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __str__(self) -> str:
         name = "the variable" if self.address else "the store"

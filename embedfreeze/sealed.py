@@ -118,8 +118,9 @@ class SealedMatrix:
         if not nbytes:  # nothing can be mapped at the end of a file
             offset = 0
         self._mapping = mmap.mmap(fd, max(nbytes, 1), access=mmap.ACCESS_READ, offset=offset)
-        self.array = np.frombuffer(self._mapping, dtype, shape[0] * shape[1]).reshape(shape)
-        self.identity = FileIdentity.of(fd)
+        values = np.frombuffer(self._mapping, dtype, shape[0] * shape[1])
+        self.array: npt.NDArray[Any] = values.reshape(shape)
+        self.identity: FileIdentity = FileIdentity.of(fd)
         if blocks is not None:
             # A copy: who rewrites a watched file as a whole rewrites the digests in it, too.
             self.__dict__["block_digests"] = np.array(blocks)
@@ -307,11 +308,13 @@ class SealedMatrixBuilder:
         self._shape = shape
         self._dtype = np.dtype(dtype)
         nbytes = max(shape[0] * shape[1] * self._dtype.itemsize, 1)
+        self._guarantee: Guarantee
         self._fd, self._reader, self._guarantee = _anonymous_file()
         self._close = weakref.finalize(self, _close_both, self._fd, self._reader)
         os.ftruncate(self._fd, nbytes)
         self._mapping = mmap.mmap(self._fd, nbytes)
-        self.array = np.frombuffer(self._mapping, self._dtype, shape[0] * shape[1]).reshape(shape)
+        values = np.frombuffer(self._mapping, self._dtype, shape[0] * shape[1])
+        self.array: npt.NDArray[Any] = values.reshape(shape)
 
     def seal(self, *, path: str | None = None) -> SealedMatrix:
         """Unmap, seal, and map again for reading only.
@@ -352,6 +355,7 @@ class SealedBytes:
     """
 
     def __init__(self, blocks: Iterable[memoryview]) -> None:
+        self._guarantee: Guarantee
         writer, self._fd, self._guarantee = _anonymous_file()
         self._close = weakref.finalize(self, os.close, self._fd)
         with open(writer, "wb") as file:
@@ -359,7 +363,7 @@ class SealedBytes:
             file.flush()
             if self._guarantee == "sealed":
                 fcntl.fcntl(writer, fcntl.F_ADD_SEALS, _SEALS)
-        self.buffer = mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ)
+        self.buffer: mmap.mmap = mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ)
 
     def matrix(
         self,

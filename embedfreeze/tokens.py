@@ -7,7 +7,7 @@ import operator
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Literal, overload
+from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +88,7 @@ class Tokens(Sequence[str]):
         path: str | None = None,
     ) -> None:
         self.path = path
-        self.blob = memoryview(blob).cast("B") if len(blob) else memoryview(b"")
+        self.blob: memoryview = memoryview(blob).cast("B") if len(blob) else memoryview(b"")
         self.offsets = offsets
         self.unicode_errors: UnicodeErrors = unicode_errors
         if slots is not None:
@@ -200,7 +200,7 @@ class Tokens(Sequence[str]):
             and self._used_blob() == other._used_blob()
         )
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     @property
     def digest(self) -> str:

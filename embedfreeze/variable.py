@@ -52,7 +52,7 @@ class FrozenVariable(NeverTrainable, keras.Variable):  # type: ignore[misc]
 
     def __init__(self, source: object, name: str | None = None, device: str = "cpu") -> None:
         self._refuse_second("_held")
-        self.device = device_name(device)
+        self.device: str = device_name(device)
         self._locked: LockedVariable | None = None
         self._held = source if isinstance(source, TableRecord) else Table.of(source)
         super().__init__(
@@ -197,11 +197,11 @@ class FrozenVariable(NeverTrainable, keras.Variable):  # type: ignore[misc]
 
     _direct_assign = assign
 
-    def assign_add(self, value: Any) -> NoReturn:
+    def assign_add(self, value: Any) -> NoReturn:  # pyright: ignore[reportReturnType]
         """Refused."""
         self.tf_variable.assign_add(value)
 
-    def assign_sub(self, value: Any) -> NoReturn:
+    def assign_sub(self, value: Any) -> NoReturn:  # pyright: ignore[reportReturnType]
         """Refused."""
         self.tf_variable.assign_sub(value)
 

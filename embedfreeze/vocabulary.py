@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -83,11 +83,12 @@ class Vocabulary(VocabularySources):
     ) -> None:
         self.padding = padding
         self.unknown = unknown
-        self.special = tuple(checked_tokens(special, "special tokens"))
+        self.special: tuple[str, ...] = tuple(checked_tokens(special, "special tokens"))
         self.splitter = splitter
-        self.counts = None if counts is None else checked_counts(counts)
+        self.counts: dict[str, int] | None = None if counts is None else checked_counts(counts)
         self.unknown_buckets = unknown_buckets
-        self.unknown_salt = None if unknown_salt is None else tuple(unknown_salt)
+        salt = None if unknown_salt is None else tuple(unknown_salt)
+        self.unknown_salt: tuple[int, ...] | None = salt
         named, listed = self.special_tokens, checked_tokens(tokens, "tokens")
         checked_tokens(named, "padding and unknown")
         if special_first and tuple(listed[: len(named)]) != named:
@@ -172,7 +173,7 @@ class Vocabulary(VocabularySources):
         same = self.tokens == other.tokens and self.splitter == other.splitter
         return same and mine == theirs
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"Vocabulary({len(self)} tokens, padding={self.padding!r}, unknown={self.unknown!r})"

@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from embedfreeze.batch.corpus import CORPUS_FORMATS
 from embedfreeze.batch.counting import count_corpus
@@ -210,5 +210,4 @@ def _function(module: str, name: str) -> SplitterLike:
         ) from error
     if not callable(found):
         raise VocabularyError(f"--tokenizer {module}:{name} must be a function, received {found!r}")
-    splitter: SplitterLike = found
-    return splitter
+    return cast(SplitterLike, found)
