@@ -131,6 +131,13 @@ class AlignedEmbeddings:
     def save(self, path: PathLike, *, overwrite: bool = False) -> None:
         """Write a store with the matrix, the tokens, the vocabulary, coverage and provenance.
 
+        Parameters
+        ----------
+        path : str or os.PathLike
+            A name that ends in ``.safetensors``.
+        overwrite : bool
+            Replace a file of that name.
+
         Raises
         ------
         FileError

@@ -110,6 +110,11 @@ def convert(
     **options
         As for `read`.
 
+    Returns
+    -------
+    Conversion
+        What was done, to print.
+
     Raises
     ------
     FileError, FormatError

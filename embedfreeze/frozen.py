@@ -385,12 +385,24 @@ class FrozenEmbedding(GuardedLayer):
         load_rows(store, self._open, self.oov, self.name)
 
     def save_assets(self, dir_path: str) -> None:
-        """Write the table into the `.keras` file, if it is to be embedded."""
+        """Write the table into the `.keras` file, if it is to be embedded.
+
+        Parameters
+        ----------
+        dir_path : str
+            A folder that Keras puts into the file.
+        """
         if self.save_mode == "embed" and self.table.table is not None:
             write_embedded(self.table.table, dir_path)
 
     def load_assets(self, dir_path: str | None) -> None:
-        """Take the embedded table into sealed memory, unless this process has it."""
+        """Take the embedded table into sealed memory, unless this process has it.
+
+        Parameters
+        ----------
+        dir_path : str or None
+            The folder that `save_assets` wrote to; None where the file has none.
+        """
         if self.table.table is None and dir_path is not None:
             record = self.table.record
             with unwrapping():

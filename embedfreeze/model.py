@@ -292,6 +292,11 @@ def load_model(
     **options
         Of `keras.saving.load_model`.
 
+    Returns
+    -------
+    keras.Model
+        With its frozen tables in place.
+
     Raises
     ------
     FileError

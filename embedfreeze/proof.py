@@ -275,6 +275,16 @@ class FreezeProof:
     def load(cls, path: str | os.PathLike[str]) -> FreezeProof:
         """Read what `save` wrote.
 
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Of the file itself, as `save` returned it.
+
+        Returns
+        -------
+        FreezeProof
+            Equal to the one that was saved.
+
         Raises
         ------
         FileError

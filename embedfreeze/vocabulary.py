@@ -190,7 +190,18 @@ class Vocabulary(VocabularySources):
         return vocabulary_html(len(self), special, shown)
 
     def index(self, token: str) -> int:
-        """Id of a token; `UnknownTokenError` (a `KeyError`) if it has none."""
+        """Id of a token; `UnknownTokenError` (a `KeyError`) if it has none.
+
+        Parameters
+        ----------
+        token : str
+            The one that is looked for.
+
+        Returns
+        -------
+        int
+            From 0.
+        """
         try:
             return self._ids[token]
         except KeyError:
@@ -207,6 +218,11 @@ class Vocabulary(VocabularySources):
             One text a row.
         max_length : int, optional
             Longer texts are cut, shorter ones padded to it. Default: the longest text.
+
+        Returns
+        -------
+        numpy.ndarray
+            int32 [texts, length].
 
         Raises
         ------
@@ -229,6 +245,16 @@ class Vocabulary(VocabularySources):
 
     def id_rows(self, texts: Iterable[Sequence[str]]) -> list[list[int]]:
         """Ids of the tokens of texts that are cut already.
+
+        Parameters
+        ----------
+        texts : iterable of sequence of str
+            The tokens of each text.
+
+        Returns
+        -------
+        list of list of int
+            The ids of each text, without padding.
 
         Raises
         ------
@@ -254,6 +280,16 @@ class Vocabulary(VocabularySources):
 
     def decode(self, ids: npt.ArrayLike) -> list[list[str]]:
         """Tokens of rows of ids [texts, length], without the padding.
+
+        Parameters
+        ----------
+        ids : array of int
+            [texts, length].
+
+        Returns
+        -------
+        list of list of str
+            The tokens of each text.
 
         Raises
         ------
@@ -293,13 +329,40 @@ class Vocabulary(VocabularySources):
         settings: Mapping[str, Any],
         counts: Mapping[str, int] | None = None,
     ) -> Self:
-        """The vocabulary of tokens in id order, special ones included, and of its `settings`."""
+        """The vocabulary of tokens in id order, special ones included, and of its `settings`.
+
+        Parameters
+        ----------
+        tokens : iterable of str
+            In id order.
+        settings : mapping
+            What `settings` gave.
+        counts : mapping of str to int, optional
+            How often each token occurs.
+
+        Returns
+        -------
+        Vocabulary
+            With these ids.
+        """
         return cls(tokens, **{**options_of(settings), "counts": counts})
 
     def extended(
         self, tokens: Iterable[str], counts: Mapping[str, int] | None = None
     ) -> Vocabulary:
         """A vocabulary with more tokens, whose ids come after the last one.
+
+        Parameters
+        ----------
+        tokens : iterable of str
+            The new ones.
+        counts : mapping of str to int, optional
+            How often they occur.
+
+        Returns
+        -------
+        Vocabulary
+            A new one; this one stays as it is.
 
         Raises
         ------
@@ -331,7 +394,18 @@ class Vocabulary(VocabularySources):
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> Self:
-        """The vocabulary that `to_dict` wrote down."""
+        """The vocabulary that `to_dict` wrote down.
+
+        Parameters
+        ----------
+        config : mapping
+            What `to_dict` gave.
+
+        Returns
+        -------
+        Vocabulary
+            Equal to the one that was written down.
+        """
         return cls.from_settings(config["tokens"], config)
 
     def save(self, path: PathLike, *, overwrite: bool = False) -> None:
@@ -377,6 +451,11 @@ class Vocabulary(VocabularySources):
             `keras.layers.TextVectorization`, which takes texts and cuts them as the splitter.
             To load a model with the latter where the splitter has no equal in Keras, import
             `embedfreeze.graphtext` first.
+
+        Returns
+        -------
+        keras.layers.StringLookup or keras.layers.TextVectorization
+            With its vocabulary.
 
         Raises
         ------

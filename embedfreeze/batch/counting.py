@@ -39,6 +39,11 @@ Counted = tuple[str, int]
 class CorpusCounts(Mapping[str, int]):
     """Tokens of a corpus and how often they occur, by falling count, equal counts in order.
 
+    Parameters
+    ----------
+    counts : iterable of (str, int)
+        In that order.
+
     Attributes
     ----------
     n_texts : int
