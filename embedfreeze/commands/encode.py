@@ -24,7 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         parser,
         "Turn your texts into ids or pooled vectors, in files to train on.",
         "encode table.safetensors 'texts/*.txt' -o features",
-        "encode t.safetensors train.csv --column review --label stars -o out",
+        "encode t.safetensors a.csv --column review --label stars -o out",
         "encode t.safetensors wiki.jsonl -o ids --features ragged",
     )
     parser.add_argument(
