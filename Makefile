@@ -30,6 +30,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m "$(SELECT)" $(PYTEST_ARGS)

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from embedfreeze.hyperparameter import Hyperparameter
     from embedfreeze.model import build_model, load_model
     from embedfreeze.proof import FreezeProof
-    from embedfreeze.report.historyplot import plot_history
-    from embedfreeze.report.projector import ProjectorFiles, write_projector
-    from embedfreeze.report.reporting import Report, report
+    from embedfreeze.reports.historyplot import plot_history
+    from embedfreeze.reports.projector import ProjectorFiles, write_projector
+    from embedfreeze.reports.reporting import Report, report
     from embedfreeze.scores import Evaluation
     from embedfreeze.splitters import Splitter
     from embedfreeze.thawing import thaw
@@ -52,8 +52,8 @@ _LATE = {
     "FrozenVariable": "variable",
     "Hyperparameter": "hyperparameter",
     "Inspection": "formats.inspecting.inspection",
-    "ProjectorFiles": "report.projector",
-    "Report": "report.reporting",
+    "ProjectorFiles": "reports.projector",
+    "Report": "reports.reporting",
     "Splitter": "splitters",
     "TokenWeights": "tokenweights",
     "Tokens": "tokens",
@@ -72,14 +72,14 @@ _LATE = {
     "load": "align",
     "load_model": "model",
     "neighbours": "cosines",
-    "plot_history": "report.historyplot",
+    "plot_history": "reports.historyplot",
     "read": "formats",
-    "report": "report.reporting",
+    "report": "reports.reporting",
     "thaw": "thawing",
     "train_step": "training",
     "verify": "training",
     "write": "formats",
-    "write_projector": "report.projector",
+    "write_projector": "reports.projector",
 }
 
 __all__ = [

@@ -27,7 +27,7 @@ from embedfreeze.embeddings import Alignment, Embeddings, provenance_stored_as
 from embedfreeze.errors import VocabularyError
 from embedfreeze.files import PathLike
 from embedfreeze.formats import ReadOptions, write
-from embedfreeze.sealed import SealedMatrix
+from embedfreeze.sealed import SealedMatrix, told_memory
 from embedfreeze.tokens import Tokens
 from embedfreeze.vocabulary import Vocabulary
 
@@ -101,6 +101,21 @@ class AlignedEmbeddings:
             f"{self.sealed.guarantee}, {self.coverage!r})"
         )
 
+    def _repr_html_(self) -> str:
+        from embedfreeze.notebook import SHOWN_TOKENS, bytes_told, rows_html
+
+        found = {
+            "dtype": self.dtype,
+            "memory": f"{bytes_told(self.matrix.nbytes)}, {told_memory(self.sealed)}",
+            "vocabulary": f"{self.vocabulary!r}",
+            "coverage": None if self.coverage is None else f"{self.coverage!r}",
+            "source": self.source,
+            "digest": self.digest if self.sealed.digest_known else None,
+        }
+        tokens = self.tokens[:SHOWN_TOKENS]
+        values = storage.decode(self.matrix[: len(tokens)])
+        return rows_html("AlignedEmbeddings", (len(self), self.dim), found, tokens, values)
+
     def astype(self, dtype: str) -> AlignedEmbeddings:
         """These rows stored in another dtype, in new sealed memory.
 
@@ -115,6 +130,13 @@ class AlignedEmbeddings:
 
     def save(self, path: PathLike, *, overwrite: bool = False) -> None:
         """Write a store with the matrix, the tokens, the vocabulary, coverage and provenance.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            A name that ends in ``.safetensors``.
+        overwrite : bool
+            Replace a file of that name.
 
         Raises
         ------

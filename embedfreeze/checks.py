@@ -117,7 +117,8 @@ def steps_done(optimizer: Any) -> int:
     which is what the optimizer's `iterations` counts.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    return int(keras.ops.convert_to_numpy(getattr(optimizer, "_iterations", 0)))
+    steps: Any = keras.ops.convert_to_numpy(getattr(optimizer, "_iterations", 0))
+    return int(steps)
 
 
 def check_frozen(

@@ -7,19 +7,23 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
+from embedfreeze.commands.parsing import CommandLineParser
+from embedfreeze.commands.terminal import tell
 from embedfreeze.errors import (
     EmbedFreezeError,
     FileError,
     FormatError,
+    FrozenBytesChanged,
     UnknownTokenError,
     VocabularyError,
+    reason,
 )
 
-__all__ = ["STATUSES", "main"]
+__all__ = ["COMMANDS", "STATUSES", "main"]
 
 DONE, FAILED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
 # What ends a command, and the exit status it has then: the first kind that fits counts.
@@ -28,68 +32,144 @@ STATUSES: dict[type[BaseException], int] = {
     FileError: 3,
     VocabularyError: 5,
     UnknownTokenError: 5,
+    FrozenBytesChanged: 6,
     EmbedFreezeError: FAILED,
     MemoryError: FAILED,
     OSError: FAILED,  # such as no memory for a mapping
     ValueError: WRONG_CALL,  # options that contradict each other
 }
 COMMANDS = {
-    "convert": "convert an embedding file",
-    "align": "a store with the rows of your vocabulary",
-    "vocabulary": "the tokens of your texts, by how often they occur",
-    "encode": "your texts as ids or pooled vectors, in files to train on",
-    "report": "a page to look at: coverage, norms, a map of tokens, neighbours, a proof",
     "inspect": "say what an embedding file is, and if it can be loaded",
+    "convert": "convert an embedding file",
+    "vocabulary": "the tokens of your texts, by how often they occur",
+    "align": "a store with the rows of your vocabulary",
+    "encode": "your texts as ids or pooled vectors, in files to train on",
+    "verify": "hash every frozen byte of a saved model or a store",
+    "report": "a page to look at: coverage, norms, a map of tokens, a proof",
     "neighbours": "the nearest tokens by cosine",
-    "evaluate": "word similarity and analogies: how well vectors agree with people",
+    "evaluate": "word similarity and analogies: do the vectors agree with people",
     "projector": "what TensorBoard's Embedding Projector shows",
     "demo": "the main job on the bundled real sample",
 }
-STATUS_HELP = """\
-exit status:
-  0    done
-  1    any other error, also of memory; or the reader of the output had enough; `inspect`: the file
-       cannot be loaded, and the output says why
-  2    a wrong call
-  3    a file cannot be opened, found, created or replaced
-  4    the content of a file is bad
-  5    tokens or a vocabulary contradict each other
-  130  interrupted
+# It fits a terminal of 24 lines, with the line of the next call: docs/commandline.md tells more.
+HELP = """\
+usage: embedfreeze [--help] [--version] COMMAND ...
+Pretrained word embeddings: convert, inspect, and freeze them in TensorFlow.
+
+commands, each with its own --help:
+{commands}
+
+examples:
+  embedfreeze inspect glove.6B.50d.txt
+  embedfreeze align glove.6B.50d.txt words.txt table.safetensors
+  embedfreeze verify model.keras --json
+
+exit status: 0 done, 1 other error, 2 wrong call, 3 file, 4 content of a file,
+5 tokens or vocabulary, 6 frozen bytes changed, 130 interrupted
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, begin: Callable[[], object] = lambda: None
+) -> int:
     """Run a command; the exit status says which kind of error ended it, as ``--help`` lists.
 
     Parameters
     ----------
     arguments : sequence of str, optional
         Default: those of the process.
+    begin : callable
+        Called when the words are understood and all is imported, before the work.
+
+    Returns
+    -------
+    int
+        The exit status.
     """
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     if isinstance(sys.stdout, io.TextIOWrapper):  # a token may be more than the terminal can show
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        options = _parser().parse_args(arguments)
-        status: int | None = options.run(options)
-        sys.stdout.flush()
+        return _run(arguments, begin)
     except BrokenPipeError:  # the reader, such as `head`, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
-        return FAILED
+        status = FAILED
     except tuple(STATUSES) as error:
-        print(f"embedfreeze: error: {str(error) or 'out of memory'}", file=sys.stderr)
-        return next(status for kind, status in STATUSES.items() if isinstance(error, kind))
+        tell(f"embedfreeze: error: {_said(error)}")
+        status = next(status for kind, status in STATUSES.items() if isinstance(error, kind))
     except KeyboardInterrupt:
-        print("embedfreeze: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        tell("embedfreeze: interrupted")
+        status = INTERRUPTED
+    _drop_unwritten()
+    return status
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is None:
+        return reason(error)
+    return str(error) or "out of memory"
+
+
+def _run(arguments: Sequence[str] | None, begin: Callable[[], object]) -> int:
+    try:
+        options = _parser().parse_args(arguments)
+        begin()
+        status: int | None = options.run(options)
+    finally:  # also behind a help that was asked for
+        if sys.stdout is not None:
+            sys.stdout.flush()
     return status or DONE
 
 
+def _drop_unwritten() -> None:
+    """What could not be written is not tried again, with a complaint, as Python ends."""
+    if (stream := sys.stdout) is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def _show_warning(message: Warning | str, *_: object) -> None:
-    print(f"embedfreeze: warning: {message}", file=sys.stderr)
+    tell(f"embedfreeze: warning: {message}")
 
 
-class _CommandParser(argparse.ArgumentParser):
+def _version() -> str:
+    """The versions that a report of a mistake needs; nothing is imported for it."""
+    from importlib.metadata import PackageNotFoundError, version
+    from platform import python_version
+
+    found = []
+    for name, shown in (("tensorflow", "TensorFlow"), ("keras", "Keras"), ("numpy", "NumPy")):
+        try:
+            found.append(f"{shown} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"no {shown}")
+    told = ", ".join([f"Python {python_version()}", *found])
+    return f"embedfreeze {version('embedfreeze')} ({told})"
+
+
+class _ShowVersion(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(_version())
+        parser.exit()
+
+
+class _Parser(CommandLineParser):
+    """The parser of what stands before the command."""
+
+    def parse_known_args(self, *arguments: Any) -> Any:  # type: ignore[override]
+        words = sys.argv[1:] if not arguments or arguments[0] is None else list(arguments[0])
+        before = next((i for i, word in enumerate(words) if word[:1] != "-"), len(words))
+        self.refuse_unknown_options(words[:before])
+        return super().parse_known_args(words, *arguments[1:])
+
+    def format_help(self) -> str:
+        commands = "\n".join(f"  {name:<10}  {told}" for name, told in COMMANDS.items())
+        return HELP.format(commands=commands)
+
+
+class _CommandParser(CommandLineParser):
     """The parser of a command.
 
     Its options are added when it is called: what they need takes longer to load than the rest of
@@ -99,19 +179,17 @@ class _CommandParser(argparse.ArgumentParser):
     def parse_known_args(self, *arguments: Any) -> Any:  # type: ignore[override]
         name = self.prog.split()[-1]
         import_module(f"embedfreeze.commands.{name}").add_options(self)
-        return super().parse_known_args(*arguments)
+        self.refuse_unknown_options(arguments[0])
+        options, more = super().parse_known_args(*arguments)
+        if more:
+            self.error(f"received more words than it takes: {' '.join(more)}")
+        return options, more
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="embedfreeze",
-        description="Pretrained word embeddings: convert, inspect, and freeze them in TensorFlow.",
-        epilog=STATUS_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(
-        title="commands", required=True, metavar="COMMAND", parser_class=_CommandParser
-    )
+    parser = _Parser(prog="embedfreeze")
+    parser.add_argument("--version", nargs=0, action=_ShowVersion)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_CommandParser)
     for name, told in COMMANDS.items():
-        commands.add_parser(name, help=told)
+        commands.add_parser(name, help=told, description=f"{told.capitalize()}.")
     return parser

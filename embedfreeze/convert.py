@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -36,6 +36,10 @@ class Conversion:
 
     Attributes
     ----------
+    source, target : str
+        What was read and what was written.
+    source_format, target_format : str
+        Names of their formats.
     rows, dim : int
         Of the target.
     dropped : int
@@ -52,6 +56,16 @@ class Conversion:
     dim: int
     dropped: int
     skipped: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON.
+
+        Returns
+        -------
+        dict
+            Of the attributes.
+        """
+        return asdict(self)
 
     def __str__(self) -> str:
         left_out = [
@@ -95,6 +109,11 @@ def convert(
         Replace a target that exists.
     **options
         As for `read`.
+
+    Returns
+    -------
+    Conversion
+        What was done, to print.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -15,7 +15,7 @@ from embedfreeze.errors import EmbedFreezeError, UnknownTokenError
 from embedfreeze.nearest import NearestSpellings
 from embedfreeze.threads import spans, thread_count, thread_map
 
-__all__ = ["neighbours"]
+__all__ = ["Near", "listed", "neighbours"]
 
 BLOCK_BYTES = 1 << 20  # of float64 rows in work, for each thread: they stay in the cache
 Near = list[tuple[str, float]]
@@ -82,6 +82,14 @@ def neighbours(
     asked = [tokens] if isinstance(tokens, str) else list(dict.fromkeys(tokens))
     found = _found(embeddings, asked, n, thread_count(threads)) if asked else {}
     return found[asked[0]] if one else found
+
+
+def listed(found: Mapping[str, Near]) -> dict[str, list[dict[str, Any]]]:
+    """The neighbours of several tokens, ready for JSON."""
+    return {
+        token: [{"token": other, "cosine": cosine} for other, cosine in near]
+        for token, near in found.items()
+    }
 
 
 def _found(embeddings: Embeddings, asked: list[str], n: int, threads: int) -> dict[str, Near]:

@@ -59,6 +59,10 @@ class Coverage:
         Where the rows come from.
     sources : tuple of Coverage
         One for each source, where there are several.
+    known_nearest : dict of str to list of str
+        What `nearest` has looked up so far.
+    file_tokens : callable or None
+        Gives the tokens of the file once more, where it can still be read.
 
     Examples
     --------
@@ -88,7 +92,20 @@ class Coverage:
     def combined(
         cls, parts: Sequence[Coverage], known_nearest: dict[str, list[str]] | None = None
     ) -> Coverage:
-        """The coverage of several sources, of which for each id the first that has it counts."""
+        """The coverage of several sources, of which for each id the first that has it counts.
+
+        Parameters
+        ----------
+        parts : sequence of Coverage
+            One for each source, in their order.
+        known_nearest : dict of str to list of str, optional
+            What `nearest` has found before.
+
+        Returns
+        -------
+        Coverage
+            Of all of them.
+        """
         first = parts[0]
         if len(parts) == 1:
             return first
@@ -110,7 +127,22 @@ class Coverage:
 
     @classmethod
     def extended(cls, old: Coverage | None, new: Coverage, vocabulary: Vocabulary) -> Coverage:
-        """The coverage of a vocabulary that is an old one and, behind it, a new one."""
+        """The coverage of a vocabulary that is an old one and, behind it, a new one.
+
+        Parameters
+        ----------
+        old : Coverage or None
+            That of the first ids, where it is known.
+        new : Coverage
+            That of the ids behind them.
+        vocabulary : Vocabulary
+            The one that has all of these ids.
+
+        Returns
+        -------
+        Coverage
+            For that vocabulary.
+        """
         n = len(vocabulary) - len(new.stage_of_id)
         parts = [new._moved(vocabulary, n)]
         if old is not None:
@@ -172,11 +204,35 @@ class Coverage:
         return int(self._counts[chosen].sum())
 
     def total(self, by: str = "type") -> int:
-        """Number of ordinary types that were looked up, or of tokens with ``by="token"``."""
+        """Number of ordinary types that were looked up, or of tokens with ``by="token"``.
+
+        Parameters
+        ----------
+        by : {"type", "token"}
+            What is counted.
+
+        Returns
+        -------
+        int
+            How many there are.
+        """
         return self._number(self.stage_of_id >= MISSING, by)
 
     def found(self, stage: str | None = None, *, by: str = "type") -> int:
-        """How many types (tokens, with ``by="token"``) found a row, in one stage or in any."""
+        """How many types (tokens, with ``by="token"``) found a row, in one stage or in any.
+
+        Parameters
+        ----------
+        stage : str, optional
+            One of `match`; default: all of them.
+        by : {"type", "token"}
+            What is counted.
+
+        Returns
+        -------
+        int
+            How many there are.
+        """
         chosen = self.stage_of_id >= 0
         if stage is not None and stage not in self.match:
             raise ValueError(f"stage must be one of {', '.join(self.match)}, received {stage!r}")
@@ -185,7 +241,18 @@ class Coverage:
         return self._number(chosen, by)
 
     def share(self, *, by: str = "type") -> float:
-        """Found types (tokens) as a share of all; 1.0 for an empty vocabulary."""
+        """Found types (tokens) as a share of all; 1.0 for an empty vocabulary.
+
+        Parameters
+        ----------
+        by : {"type", "token"}
+            What is counted.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+        """
         total = self.total(by)
         return self.found(by=by) / total if total else 1.0
 
@@ -195,7 +262,18 @@ class Coverage:
         return np.flatnonzero(self.stage_of_id == MISSING)
 
     def missing(self, n: int | None = None) -> list[tuple[str, int | None]]:
-        """Tokens without a row and their counts (or None), the most frequent first."""
+        """Tokens without a row and their counts (or None), the most frequent first.
+
+        Parameters
+        ----------
+        n : int, optional
+            At most so many; default: all.
+
+        Returns
+        -------
+        list of (str, int or None)
+            Each token and how often it occurs.
+        """
         ids = self.missing_ids
         if self._counts is not None:
             ids = ids[np.argsort(-self._counts[ids], kind="stable")]
@@ -305,6 +383,11 @@ class Coverage:
         nearest : bool
             Look the file through for spellings within one edit of them (see `nearest`). Where
             that is not possible, as with a pipe, the report says so.
+
+        Returns
+        -------
+        str
+            Markdown, with a line end behind it.
         """
         from embedfreeze.coveragereport import markdown
 
@@ -318,6 +401,11 @@ class Coverage:
 
     def __repr__(self) -> str:
         return f"{self.found()} of {self.total()} types found"
+
+    def _repr_html_(self) -> str:
+        from embedfreeze.notebook import coverage_html
+
+        return coverage_html(self.to_dict(SHOWN))
 
     def __str__(self) -> str:
         from embedfreeze.coveragereport import plain

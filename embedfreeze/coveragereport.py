@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from embedfreeze.plainlines import shown_token
 
 __all__ = ["markdown", "plain", "stage_rows"]
 
-Report = dict[str, Any]
+Report = Mapping[str, Any]
 
 
 def _kinds(report: Report) -> list[str]:
+    """What the report counts: types, and tokens where it can."""
     return [by for by in ("type", "token") if by in report]
 
 
@@ -27,6 +28,7 @@ def _lines(report: Report) -> dict[str, list[int]]:
 
 
 def _share(number: int, total: int) -> float:
+    """A number as a share of all; of nothing, everything."""
     return number / total if total else 1
 
 

@@ -261,7 +261,8 @@ def _tensor(column: Column, flat: Iterator[Any], rows: int | None) -> Any:
         values.set_shape((None,))
         splits = next(flat)
         splits.set_shape((None if rows is None else rows + 1,))
-        return tf.RaggedTensor.from_row_splits(values, splits, validate=False)
+        ragged: Any = tf.RaggedTensor  # its makers are nowhere in TensorFlow's types
+        return ragged.from_row_splits(values, splits, validate=False)
     values.set_shape((rows, *column.row_shape))
     return values
 
@@ -276,7 +277,8 @@ def _of_examples(plan: _Plan, element: Callable[[dict[str, Any]], Any]) -> tf.da
     starts = np.array([span.start for span in spans], np.int64)
     rows = np.array([span.rows for span in spans], np.int64)
 
-    def records(name: Any, start: Any, count: Any) -> tf.data.Dataset:
+    def records(*shard: Any) -> tf.data.Dataset:
+        name, start, count = shard
         return tf.data.TFRecordDataset(name, buffer_size=READ_BYTES).skip(start).take(count)
 
     def drawn(iteration: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -293,7 +295,7 @@ def _of_examples(plan: _Plan, element: Callable[[dict[str, Any]], Any]) -> tf.da
             records, cycle_length=FILES_AT_ONCE, block_length=RECORDS_OF_A_FILE
         )
         groups = messages.batch(plan.buffer).enumerate()
-        return groups.flat_map(lambda number, group: _mixed(group, [seed[0], number]))
+        return groups.flat_map(lambda *pair: _mixed(pair[1], [seed[0], pair[0]]))
 
     if plan.seed is None:
         found = tf.data.Dataset.from_tensor_slices((names, starts, rows)).flat_map(records)
@@ -310,7 +312,8 @@ def _of_examples(plan: _Plan, element: Callable[[dict[str, Any]], Any]) -> tf.da
 
 def _mixed(messages: Any, seed: Any) -> tf.data.Dataset:
     """Records in an order that depends on the seed alone: `shuffle` adds the program's own."""
-    mixed = tf.random.experimental.stateless_shuffle(messages, seed, alg="philox")
+    random: Any = tf.random
+    mixed = random.experimental.stateless_shuffle(messages, seed, alg="philox")
     return tf.data.Dataset.from_tensor_slices(mixed)
 
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from embedfreeze.align import AlignedEmbeddings, load
 from embedfreeze.backend import keras
-from embedfreeze.errors import FileError
+from embedfreeze.errors import EmbedFreezeError, FileError
 from embedfreeze.model import FrozenModel, build_model, load_model
 from embedfreeze.splitters import Splitter
 from embedfreeze.training import verify
@@ -32,6 +32,7 @@ SPLITTER = Splitter(delete=None, separators="[^a-z0-9']+")
 SPLITS = 5
 HELD_OUT = 0.2
 BATCH = 32
+AGAIN = [sys.executable, "-m", "embedfreeze", "demo", "--classify"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def _model(aligned: AlignedEmbeddings, inputs: str) -> FrozenModel:
 def _fit(model: keras.Model, x: Any, labels: Any, epochs: int, what: str) -> None:
     with tqdm(total=epochs, desc=what, unit="epoch", disable=None, leave=False) as bar:
         step = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: bar.update())
-        model.fit(x, labels, BATCH, epochs, verbose=0, callbacks=[step])
+        quiet: Any = 0  # Keras' own default makes a str of it
+        model.fit(x, labels, BATCH, epochs, verbose=quiet, callbacks=[step])
 
 
 def _accuracy(aligned: AlignedEmbeddings, sentences: Sentences, seed: int, epochs: int) -> float:
@@ -128,6 +130,8 @@ def run(data: str, *, epochs: int = 20) -> None:
     ------
     FileError
         The sample is not there.
+    EmbedFreezeError
+        The process that loads the saved model failed.
     """
     sentences = Sentences.from_file(os.path.join(data, SENTENCES))
     vocabulary = Vocabulary.from_texts(sentences.texts, splitter=SPLITTER)
@@ -147,7 +151,9 @@ def run(data: str, *, epochs: int = 20) -> None:
         print(f"digest before {before}")
         print(f"digest after  {aligned.digest}", flush=True)
         print(f"saved {os.path.getsize(path) / 1e6:.1f} MB; a new process loads it", flush=True)
-        subprocess.run([sys.executable, "-m", "embedfreeze.demo", path], check=True)
+        status = subprocess.run([*AGAIN, path]).returncode
+    if status:
+        raise EmbedFreezeError(f"the new process ended with status {status}: it says why")
 
 
 def _train_and_save(
@@ -178,7 +184,3 @@ def classify(path: str, lines: Iterator[str] | Sequence[str]) -> None:
             positive = 1 / (1 + np.exp(-logit))
             label = "positive" if logit > 0 else "negative"
             print(f"{label} ({positive:.2f})  {text}", flush=True)
-
-
-if __name__ == "__main__":
-    classify(sys.argv[1], sys.stdin)

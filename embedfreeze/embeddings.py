@@ -14,7 +14,7 @@ from embedfreeze import storage
 from embedfreeze.coverage import MISSING, Coverage
 from embedfreeze.coveragerecord import CoverageRecord, coverage_of_record
 from embedfreeze.errors import EmbedFreezeError, FormatError, UnknownTokenError
-from embedfreeze.sealed import SealedMatrix, block_digests, combine_digests
+from embedfreeze.sealed import SealedMatrix, block_digests, combine_digests, told_memory
 from embedfreeze.tokens import Tokens
 from embedfreeze.vocabulary import Vocabulary
 
@@ -158,7 +158,18 @@ class Embeddings:
         return None if self.vocabulary is None else self.coverage_of(self.vocabulary)
 
     def coverage_of(self, vocabulary: Vocabulary) -> Coverage | None:
-        """The coverage that a store holds, for a vocabulary of equal tokens."""
+        """The coverage that a store holds, for a vocabulary of equal tokens.
+
+        Parameters
+        ----------
+        vocabulary : Vocabulary
+            One of the tokens of the rows, in their order.
+
+        Returns
+        -------
+        Coverage or None
+            None where the store holds none.
+        """
         record = self.alignment.coverage
         if record is None:
             return None
@@ -177,7 +188,18 @@ class Embeddings:
         return self.alignment.provenance
 
     def belongs_to(self, vocabulary: Vocabulary) -> bool:
-        """Is this a store that was saved with this very vocabulary?"""
+        """Whether this is a store that was saved with this very vocabulary.
+
+        Parameters
+        ----------
+        vocabulary : Vocabulary
+            The one that is asked for.
+
+        Returns
+        -------
+        bool
+            Whether tokens, ids and settings are equal.
+        """
         return (
             self.sealed is not None
             and self.special is not None
@@ -196,12 +218,48 @@ class Embeddings:
         where = f", from {self.path}" if self.path else ""
         return f"Embeddings({len(self)} x {self.dim} {self.dtype}{where})"
 
+    def _repr_html_(self) -> str:
+        from embedfreeze.notebook import SHOWN_TOKENS, bytes_told, rows_html
+
+        memory = "ordinary memory" if self.sealed is None else told_memory(self.sealed)
+        known = self.sealed is not None and self.sealed.digest_known
+        found = {
+            "dtype": self.dtype,
+            "memory": f"{bytes_told(self.matrix.nbytes)}, {memory}",
+            "path": self.path,
+            "digest": self.digest if known else None,
+        }
+        tokens = [self.tokens[i] for i in range(min(len(self), SHOWN_TOKENS))]
+        values = storage.decode(self.matrix[: len(tokens)])
+        return rows_html("Embeddings", (len(self), self.dim), found, tokens, values)
+
     def index(self, token: str) -> int:
-        """Row of a token; `UnknownTokenError` (a `KeyError`) if there is none."""
+        """Row of a token; `UnknownTokenError` (a `KeyError`) if there is none.
+
+        Parameters
+        ----------
+        token : str
+            The one that is looked for.
+
+        Returns
+        -------
+        int
+            Counted from 0.
+        """
         return self.tokens.index(token)
 
     def rows(self, tokens: Sequence[str]) -> npt.NDArray[np.int32]:
         """Row of each token, int32 [tokens]; -1 where there is none.
+
+        Parameters
+        ----------
+        tokens : sequence of str
+            n tokens.
+
+        Returns
+        -------
+        numpy.ndarray
+            int32 [n].
 
         Examples
         --------
@@ -241,6 +299,11 @@ class Embeddings:
         dtype : {"float32", "float16", "bfloat16", "int8"}
             The one wanted; these embeddings themselves are returned if they have it.
 
+        Returns
+        -------
+        Embeddings
+            With the same tokens in the same order.
+
         Raises
         ------
         FormatError
@@ -259,7 +322,20 @@ class Embeddings:
         return replace(self, matrix=matrix, sealed=None, alignment=self.alignment.stored_as(dtype))
 
     def refuse_row(self, row: int, rule: str) -> FormatError:
-        """The error of a row that breaks a rule."""
+        """The error of a row that breaks a rule.
+
+        Parameters
+        ----------
+        row : int
+            Counted from 0.
+        rule : str
+            What must hold, what was received and what to do.
+
+        Returns
+        -------
+        FormatError
+            To be raised.
+        """
         return FormatError(f"token {self.tokens[row]!r}: {rule}", path=self.path, row=row)
 
     def to_gensim(self) -> Any:

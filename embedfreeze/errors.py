@@ -36,7 +36,18 @@ _REMEDIES = {
 
 
 def reason(error: Exception) -> str:
-    """What the operating system says of a file, and what to do about it."""
+    """What the operating system says of a file, and what to do about it.
+
+    Parameters
+    ----------
+    error : Exception
+        What was raised.
+
+    Returns
+    -------
+    str
+        Without a full stop.
+    """
     said = str(getattr(error, "strerror", None) or error)
     number = getattr(error, "errno", None)
     return f"{said}: {_REMEDIES[number]}" if number in _REMEDIES else said
@@ -44,6 +55,16 @@ def reason(error: Exception) -> str:
 
 def without_secrets(path: str) -> str:
     """A path; a URL without the user, the password and the query that may be credentials.
+
+    Parameters
+    ----------
+    path : str
+        Any path or URL.
+
+    Returns
+    -------
+    str
+        To be shown.
 
     Examples
     --------

@@ -142,7 +142,7 @@ class FrozenEmbedding(GuardedLayer):
         self.supports_jit = not check_ids and pooling is None and compiles(device_name(device))
         self.mask_padding = mask_padding
         self.check_ids = check_ids
-        self.pooling = pooling
+        self.pooling: SumMethod | None = pooling
         with keras.name_scope(self.name):
             self.table = FrozenVariable(source, name="table", device=device)
         check_pooling(pooling, self.table.dtype)
@@ -273,7 +273,7 @@ class FrozenEmbedding(GuardedLayer):
             )
         return inside
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Where ids are not padding, bool [...]; None without a padding id, and of pooled texts."""
         return None if self.pooling is not None else self._mask(inputs)
 
@@ -385,12 +385,24 @@ class FrozenEmbedding(GuardedLayer):
         load_rows(store, self._open, self.oov, self.name)
 
     def save_assets(self, dir_path: str) -> None:
-        """Write the table into the `.keras` file, if it is to be embedded."""
+        """Write the table into the `.keras` file, if it is to be embedded.
+
+        Parameters
+        ----------
+        dir_path : str
+            A folder that Keras puts into the file.
+        """
         if self.save_mode == "embed" and self.table.table is not None:
             write_embedded(self.table.table, dir_path)
 
     def load_assets(self, dir_path: str | None) -> None:
-        """Take the embedded table into sealed memory, unless this process has it."""
+        """Take the embedded table into sealed memory, unless this process has it.
+
+        Parameters
+        ----------
+        dir_path : str or None
+            The folder that `save_assets` wrote to; None where the file has none.
+        """
         if self.table.table is None and dir_path is not None:
             record = self.table.record
             with unwrapping():

@@ -129,7 +129,8 @@ def _cased(texts: Any, splitter: Splitter) -> Any:
 
 def _cut(texts: Any, separators: str | None) -> Any:
     if separators is None:
-        return tf.RaggedTensor.from_tensor(tf.expand_dims(texts, -1))
+        ragged: Any = tf.RaggedTensor  # its makers are nowhere in TensorFlow's types
+        return ragged.from_tensor(tf.expand_dims(texts, -1))
     # As a tensor: an attribute, which a str becomes, must be UTF-8.
     marked = tf.strings.regex_replace(texts, separators, tf.constant(_MARK))
     tokens = tf.strings.split(marked, sep=_MARK)

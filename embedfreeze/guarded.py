@@ -77,14 +77,15 @@ class GuardedLayer(keras.layers.Layer):  # type: ignore[misc]
     # ---- what Keras does to layers
 
     @property
-    def dtype_policy(self) -> Any:
+    def dtype_policy(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The policy: vectors are cast to its compute dtype after the lookup."""
         return super().dtype_policy
 
     @dtype_policy.setter
-    def dtype_policy(self, policy: Any) -> None:
-        self._refuse_quantization(keras.dtype_policies.get(policy))
-        keras.layers.Layer.dtype_policy.fset(self, policy)
+    def dtype_policy(self, value: Any) -> None:
+        self._refuse_quantization(keras.dtype_policies.get(value))
+        of_keras: Any = keras.layers.Layer.dtype_policy
+        of_keras.fset(self, value)
 
     def _refuse_quantization(self, policy: Any) -> None:
         if self.path and isinstance(policy, keras.dtype_policies.DTypePolicyMap):

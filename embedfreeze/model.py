@@ -64,7 +64,7 @@ class FrozenModel(keras.Model):  # type: ignore[misc]
 
     @check.setter
     def check(self, check: Check) -> None:
-        self._check = checked_mode(check)
+        self._check: Check = checked_mode(check)
 
     @property
     def steps_checked(self) -> int:
@@ -292,6 +292,11 @@ def load_model(
     **options
         Of `keras.saving.load_model`.
 
+    Returns
+    -------
+    keras.Model
+        With its frozen tables in place.
+
     Raises
     ------
     FileError
@@ -306,7 +311,7 @@ def load_model(
     if "://" not in name and not os.path.exists(name):
         raise FileError("cannot be read: no such file; give the file of a saved model", path=name)
     with searching(Search.of(path, table, search)), own_errors():
-        model = keras.saving.load_model(path, **options)
+        model: Any = keras.saving.load_model(path, **options)
     for _, variable in frozen_variables(model):
         variable.check()  # its table may be missing in the file
     return model

@@ -190,7 +190,8 @@ def device_digest(values: Any, device: str) -> bytes:
         # The same memory as integers: XLA takes bfloat16 for float32, which changes NaNs.
         bits = tf.bitcast(values, f"uint{8 * min(values.dtype.size, _WORD_BYTES)}")
         # Called itself, a function warns that it is traced again for each shape.
-        program = _sums.get_concrete_function(bits, seeds)
+        sums_of: Any = _sums  # a `tf.function`, whatever the types say
+        program = sums_of.get_concrete_function(bits, seeds)
         sums: bytes = program(bits, seeds).numpy().tobytes()
     return sums
 

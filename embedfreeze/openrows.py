@@ -66,7 +66,7 @@ class OpenRows:
         if len(self.ids) == 1:
             # Its gradient is dense: of a sparse one with a single row XLA compiles no division, and
             # so no step of RMSprop or Adagrad.
-            rows = tf.convert_to_tensor(trained)[0]
+            rows: Any = tf.convert_to_tensor(trained)[0]
         else:
             # A frozen id reads slot 0 and does not use it: its gradient is zero, as of no row.
             rows = keras.ops.take(trained, tf.maximum(slots, 0), axis=0)

@@ -66,7 +66,8 @@ def ordinary_embedding(
     else:
         layer = MaskedEmbedding(*shape, padding_id=padding_id, **options)
     layer.build()
-    replicas = tf.distribute.get_strategy().experimental_local_results(layer.embeddings.value)
+    kernel: Any = layer.embeddings
+    replicas = tf.distribute.get_strategy().experimental_local_results(kernel.value)
     for low, high in spans(0, shape[0], max(_CHUNK_VALUES // shape[1], 1)):
         _write(replicas, low, high, vectors(tf.range(low, high)))
     return layer

@@ -37,6 +37,7 @@ class Placement(Protocol):
 
     def unchanged(self, variable: Any) -> bool:
         """Whether the variable surely has the bytes of the table; called eagerly."""
+        ...
 
     def rows(self, value: Any) -> Any:
         """A value of the variable as [rows, dim], to be compared slice by slice."""
@@ -46,6 +47,7 @@ class Placement(Protocol):
 
     def put_back(self, variable: Any) -> bool:
         """Mend a variable whose bytes are equal after all; False if that must not be."""
+        ...
 
 
 class InPlace:

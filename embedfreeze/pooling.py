@@ -161,13 +161,14 @@ class AttentionPooling(_PoolingLayer):
     def call(self, inputs: Any, mask: Any = None) -> Any:
         kept = _kept(inputs, mask)
         x = _selected(inputs, kept)
-        scores = ops.sum(x * self.query, axis=-1, keepdims=True)
+        scores: Any = ops.sum(x * self.query, axis=-1, keepdims=True)
         highest = ops.stop_gradient(_highest(scores, kept))
         # Selected twice: the exponential of what padding leaves may be infinite, its gradient NaN.
         weights = _selected(ops.exp(_selected(scores - highest, kept)), kept)
         # The highest score has weight 1, so the total is below 1 only where no token is kept.
-        total = ops.maximum(ops.sum(weights, axis=1), 1)
-        return ops.sum(x * weights, axis=1) / total
+        total: Any = ops.maximum(ops.sum(weights, axis=1), 1)
+        weighted: Any = ops.sum(x * weights, axis=1)
+        return weighted / total
 
 
 def pooling_layer(pooling: Pooling, name: str = "pooling") -> keras.layers.Layer:

@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from embedfreeze.errors import FileError, FormatError, reason
 from embedfreeze.files import FileIdentity, atomic_output
-from embedfreeze.sealed import SEALS
+from embedfreeze.sealed import SEALS, LateDigest
 from embedfreeze.table import Table
 from embedfreeze.tablerecord import TableRecord
 
@@ -109,6 +109,12 @@ class TableProof:
         return self.find_digest()
 
     @property
+    def digest_known(self) -> bool:
+        """Whether `digest` is at hand, and nothing has to be hashed for it."""
+        found = self.find_digest
+        return "digest" in self.__dict__ or not isinstance(found, LateDigest) or found.known
+
+    @property
     def complete(self) -> bool:
         """Whether nothing that was checked can have changed unseen."""
         return self.guarantee == "sealed" or self.how != "address"
@@ -153,10 +159,11 @@ class TableProof:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TableProof) and self.to_dict() == other.to_dict()
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __str__(self) -> str:
-        name = "the variable" if self.layer is None else f"layer {self.layer!r}"
+        name = "the variable" if self.address else "the store"
+        name = name if self.layer is None else f"layer {self.layer!r}"
         shape = " x ".join(map(str, self.shape)) or "scalar"
         digest = "digest" if self.complete else "recorded digest"
         trained = f", {self.trained_rows} of its rows are trained instead"
@@ -164,6 +171,20 @@ class TableProof:
             f"{name} ({shape} {self.dtype}, {self._memory()}, {digest} {self.digest}"
             f"{trained if self.trained_rows else ''}): {self._way()}"
         )
+
+    def facts(self) -> dict[str, object]:
+        """For a table of people; no bytes are hashed for it."""
+        digest = self.digest if self.digest_known else "not computed"
+        return {
+            "layer": self.layer,
+            "shape": " x ".join(map(str, self.shape)) or "scalar",
+            "dtype": self.dtype,
+            "memory": self._memory(),
+            "checked": self._way(),
+            "digest" if self.complete else "recorded digest": digest,
+            "file": self.path,
+            "trained rows": self.trained_rows or None,
+        }
 
     def _memory(self) -> str:
         if self.guarantee == "stored":
@@ -254,6 +275,16 @@ class FreezeProof:
     def load(cls, path: str | os.PathLike[str]) -> FreezeProof:
         """Read what `save` wrote.
 
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Of the file itself, as `save` returned it.
+
+        Returns
+        -------
+        FreezeProof
+            Equal to the one that was saved.
+
         Raises
         ------
         FileError
@@ -278,12 +309,20 @@ class FreezeProof:
                 path=name,
             ) from error
 
+    def _repr_html_(self) -> str:
+        from embedfreeze.notebook import proof_html
+
+        return proof_html(self._said(), (table.facts() for table in self.tables))
+
     def __str__(self) -> str:
+        return f"{self._said()}: {'; '.join(map(str, self.tables))}"
+
+    def _said(self) -> str:
         steps = f", over {self.steps} checked training step{'s' if self.steps > 1 else ''}"
         said = f"no change of the frozen bytes of {self.model!r} was found"
         if all(table.complete for table in self.tables):
             said = f"no frozen byte of {self.model!r} changed"
-        return f"{said}{steps if self.steps else ''}: {'; '.join(map(str, self.tables))}"
+        return f"{said}{steps if self.steps else ''}"
 
 
 def _proof_path(model: str) -> str:

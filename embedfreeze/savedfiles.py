@@ -35,6 +35,7 @@ __all__ = [
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
 _CLASS = "embedfreeze>FrozenEmbedding"
+_NO_RECORD = "weights must hold the record of a table, received no such thing"
 _LARGEST_RECORD = 16 << 20
 # What h5py, json and zipfile raise of damaged files, beside what `damage` knows.
 _DAMAGE = (KeyError, RuntimeError, UnicodeDecodeError, json.JSONDecodeError)
@@ -195,8 +196,10 @@ def weights_tables(path: str) -> list[SavedTable]:
     def visit(_: str, group: Any) -> None:
         if isinstance(group, h5py.Group) and {"digest", "table"} <= set(group.keys()):
             dataset = group["table"]
-            if not isinstance(dataset, h5py.Dataset) or dataset.size > _LARGEST_RECORD:
-                raise FormatError("weights must hold the record of a table, received no such thing")
+            if not isinstance(dataset, h5py.Dataset) or dataset.size is None:
+                raise FormatError(_NO_RECORD)
+            if dataset.size > _LARGEST_RECORD:
+                raise FormatError(_NO_RECORD)
             if dataset.external or dataset.is_virtual or dataset.dtype != "uint8":
                 raise FormatError("the record of a table must lie in the file, as bytes")
             record = load_record({"table": dataset[...]})

@@ -13,6 +13,7 @@ import numpy as np
 
 from embedfreeze import formats
 from embedfreeze.checkpoints import Bundle
+from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import (
     EmbedFreezeError,
     FileError,
@@ -20,7 +21,8 @@ from embedfreeze.errors import (
     FrozenBytesChanged,
     FrozenError,
 )
-from embedfreeze.files import PathLike
+from embedfreeze.files import PathLike, open_source
+from embedfreeze.formats.stores.header import check_rest, read_layout
 from embedfreeze.proof import FreezeProof, TableProof, kept_proof
 from embedfreeze.savedfiles import (
     CONFIG,
@@ -36,7 +38,7 @@ from embedfreeze.search import Search, chosen_table, find_store
 from embedfreeze.servedrecord import ServedTable, read_served
 from embedfreeze.table import Table
 
-__all__ = ["verify_saved"]
+__all__ = ["verify_saved", "verify_store"]
 
 
 def verify_saved(
@@ -75,6 +77,44 @@ def verify_saved(
         tables = _verify_files(name, where)
     _refuse_other_proof(name, tables)
     return FreezeProof(name, tuple(tables))
+
+
+def verify_store(path: PathLike) -> FreezeProof:
+    """Check a store against the digests that are recorded in it, of which every byte is hashed.
+
+    Parameters
+    ----------
+    path : path
+        A store.
+
+    Returns
+    -------
+    FreezeProof
+        With one entry, of no layer.
+
+    Raises
+    ------
+    FileError
+        The file is no store, or what lies beside its matrix has its recorded digest no longer.
+    FrozenBytesChanged
+        Its matrix has its recorded digest no longer; with block.
+    """
+    name = os.fspath(path)
+    table = Table.of(_sound_store(name))
+    try:
+        table.sealed.verify(deep=True)
+    except FrozenBytesChanged as error:
+        raise FrozenBytesChanged(f"{name}: {error}", block=error.block) from error
+    return FreezeProof(name, (TableProof.of(None, table, "deep"),))
+
+
+def _sound_store(name: str) -> Embeddings:
+    """A store, of which all that lies beside the matrix was just hashed."""
+    with open_source(name) as source:
+        mapped = source.buffer
+        if mapped is not None:
+            check_rest(source, mapped, read_layout(source, mapped))
+    return formats.read(name, format="store", seal="copy" if mapped is None else "watch")
 
 
 def _refuse_other_proof(name: str, tables: Sequence[TableProof]) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BLOCK_BYTES",
     "SEALS",
+    "LateDigest",
     "SealedBytes",
     "SealedMatrix",
     "SealedMatrixBuilder",
@@ -37,6 +38,7 @@ __all__ = [
     "combine_digests",
     "seal_array",
     "sha256",
+    "told_memory",
 ]
 
 BLOCK_BYTES = 1 << 20
@@ -116,8 +118,9 @@ class SealedMatrix:
         if not nbytes:  # nothing can be mapped at the end of a file
             offset = 0
         self._mapping = mmap.mmap(fd, max(nbytes, 1), access=mmap.ACCESS_READ, offset=offset)
-        self.array = np.frombuffer(self._mapping, dtype, shape[0] * shape[1]).reshape(shape)
-        self.identity = FileIdentity.of(fd)
+        values = np.frombuffer(self._mapping, dtype, shape[0] * shape[1])
+        self.array: npt.NDArray[Any] = values.reshape(shape)
+        self.identity: FileIdentity = FileIdentity.of(fd)
         if blocks is not None:
             # A copy: who rewrites a watched file as a whole rewrites the digests in it, too.
             self.__dict__["block_digests"] = np.array(blocks)
@@ -172,10 +175,17 @@ class SealedMatrix:
         """Hexadecimal SHA-256 over the block digests."""
         return combine_digests(self.block_digests)
 
+    @property
+    def digest_known(self) -> bool:
+        """Whether `digest` is at hand: recorded in a store, or computed before."""
+        return "block_digests" in self.__dict__
+
     def digest_finder(self) -> Callable[[], str]:
         """What gives the digest later; it keeps the memory only if nobody has hashed it yet."""
-        blocks = self.__dict__.get("block_digests")
-        return (lambda: self.digest) if blocks is None else (lambda: combine_digests(blocks))
+        if not self.digest_known:
+            return LateDigest(self)
+        blocks = self.block_digests
+        return lambda: combine_digests(blocks)
 
     def dlpack_alias(self) -> npt.NDArray[Any]:
         """The same memory as an array that NumPy exports through DLPack.
@@ -257,6 +267,27 @@ class SealedMatrix:
             )
 
 
+class LateDigest:
+    """The digest of a matrix that is hashed when it is first asked for.
+
+    Parameters
+    ----------
+    matrix : SealedMatrix
+        Whose memory is kept.
+    """
+
+    def __init__(self, matrix: SealedMatrix) -> None:
+        self._matrix = matrix
+
+    def __call__(self) -> str:
+        return self._matrix.digest
+
+    @property
+    def known(self) -> bool:
+        """Whether somebody has hashed it in the meantime."""
+        return self._matrix.digest_known
+
+
 class SealedMatrixBuilder:
     """A writable matrix of zeros that becomes a `SealedMatrix` in place.
 
@@ -277,11 +308,13 @@ class SealedMatrixBuilder:
         self._shape = shape
         self._dtype = np.dtype(dtype)
         nbytes = max(shape[0] * shape[1] * self._dtype.itemsize, 1)
+        self._guarantee: Guarantee
         self._fd, self._reader, self._guarantee = _anonymous_file()
         self._close = weakref.finalize(self, _close_both, self._fd, self._reader)
         os.ftruncate(self._fd, nbytes)
         self._mapping = mmap.mmap(self._fd, nbytes)
-        self.array = np.frombuffer(self._mapping, self._dtype, shape[0] * shape[1]).reshape(shape)
+        values = np.frombuffer(self._mapping, self._dtype, shape[0] * shape[1])
+        self.array: npt.NDArray[Any] = values.reshape(shape)
 
     def seal(self, *, path: str | None = None) -> SealedMatrix:
         """Unmap, seal, and map again for reading only.
@@ -322,6 +355,7 @@ class SealedBytes:
     """
 
     def __init__(self, blocks: Iterable[memoryview]) -> None:
+        self._guarantee: Guarantee
         writer, self._fd, self._guarantee = _anonymous_file()
         self._close = weakref.finalize(self, os.close, self._fd)
         with open(writer, "wb") as file:
@@ -329,7 +363,7 @@ class SealedBytes:
             file.flush()
             if self._guarantee == "sealed":
                 fcntl.fcntl(writer, fcntl.F_ADD_SEALS, _SEALS)
-        self.buffer = mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ)
+        self.buffer: mmap.mmap = mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ)
 
     def matrix(
         self,
@@ -374,6 +408,11 @@ def _anonymous_file() -> tuple[int, int, Guarantee]:
 def _close_both(*fds: int) -> None:
     for fd in fds:
         os.close(fd)
+
+
+def told_memory(matrix: SealedMatrix) -> str:
+    """What holds a matrix, as people read it."""
+    return "sealed memory" if matrix.guarantee == "sealed" else "a mapped file that is watched"
 
 
 def seal_array(array: npt.NDArray[Any], *, path: str | None = None) -> SealedMatrix:

@@ -117,7 +117,18 @@ class Splitter:
         return self._cut(self.prepared(text))
 
     def prepared(self, text: str) -> str:
-        """A text in lower case, without what is deleted: only separators stand between tokens."""
+        """A text in lower case, without what is deleted: only separators stand between tokens.
+
+        Parameters
+        ----------
+        text : str
+            Any text.
+
+        Returns
+        -------
+        str
+            What `separators` then cut.
+        """
         delete, _ = self._patterns
         if self.lowercase:
             text = text.translate(_ASCII_LOWER) if self.lowercase == "ascii" else text.lower()

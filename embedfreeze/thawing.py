@@ -66,7 +66,8 @@ def _holds_frozen(layer: Any) -> bool:
 
 def _entry(given: keras.KerasTensor) -> keras.KerasTensor:
     """An input of the copy; Keras would not keep the name of one that got it from Keras."""
-    layer = given._keras_history.operation
+    made: Any = given
+    layer = made._keras_history.operation
     return type(layer).from_config(layer.get_config()).output
 
 

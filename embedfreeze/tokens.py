@@ -7,7 +7,7 @@ import operator
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Literal, overload
+from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +88,7 @@ class Tokens(Sequence[str]):
         path: str | None = None,
     ) -> None:
         self.path = path
-        self.blob = memoryview(blob).cast("B") if len(blob) else memoryview(b"")
+        self.blob: memoryview = memoryview(blob).cast("B") if len(blob) else memoryview(b"")
         self.offsets = offsets
         self.unicode_errors: UnicodeErrors = unicode_errors
         if slots is not None:
@@ -96,7 +96,18 @@ class Tokens(Sequence[str]):
 
     @classmethod
     def from_strings(cls, tokens: Iterable[str]) -> Tokens:
-        """Tokens of str, as UTF-8; lone surrogates stand for bytes that are not."""
+        """Tokens of str, as UTF-8; lone surrogates stand for bytes that are not.
+
+        Parameters
+        ----------
+        tokens : iterable of str
+            In the order of their rows.
+
+        Returns
+        -------
+        Tokens
+            Of the same spellings.
+        """
         tokens = list(tokens)
         try:
             blob = "".join(tokens).encode()  # at once: a third of the time of one by one
@@ -109,7 +120,20 @@ class Tokens(Sequence[str]):
 
     @classmethod
     def from_bytes(cls, tokens: Sequence[bytes], unicode_errors: UnicodeErrors) -> Tokens:
-        """Tokens spelled as bytes."""
+        """Tokens spelled as bytes.
+
+        Parameters
+        ----------
+        tokens : sequence of bytes
+            In the order of their rows.
+        unicode_errors : str
+            How what is not UTF-8 is shown, as for `read`.
+
+        Returns
+        -------
+        Tokens
+            Of the same bytes.
+        """
         return cls(b"".join(tokens), _offsets_of(tokens), unicode_errors=unicode_errors)
 
     @classmethod
@@ -119,7 +143,22 @@ class Tokens(Sequence[str]):
         spans: npt.NDArray[np.int64],
         unicode_errors: UnicodeErrors = "strict",
     ) -> Tokens:
-        """Copies of the pieces of a buffer at spans (start, length) [n, 2]."""
+        """Copies of the pieces of a buffer at spans (start, length) [n, 2].
+
+        Parameters
+        ----------
+        buffer : bytes-like
+            What the tokens stand in.
+        spans : numpy.ndarray
+            int64 [n, 2].
+        unicode_errors : str
+            How what is not UTF-8 is shown, as for `read`.
+
+        Returns
+        -------
+        Tokens
+            n tokens.
+        """
         offsets = np.zeros(len(spans) + 1, dtype=np.int64)
         np.cumsum(spans[:, 1], out=offsets[1:])
         blob = bytearray(int(offsets[-1]))
@@ -128,7 +167,18 @@ class Tokens(Sequence[str]):
 
     @classmethod
     def joined(cls, parts: Sequence[Tokens]) -> Tokens:
-        """The tokens of several, one behind the other."""
+        """The tokens of several, one behind the other.
+
+        Parameters
+        ----------
+        parts : sequence of Tokens
+            At least one.
+
+        Returns
+        -------
+        Tokens
+            All of them.
+        """
         sizes = np.concatenate([np.zeros(1, np.int64), *(np.diff(p.offsets) for p in parts)])
         blob = b"".join(part._used_blob() for part in parts)
         return cls(blob, np.cumsum(sizes), unicode_errors=parts[0].unicode_errors)
@@ -142,7 +192,18 @@ class Tokens(Sequence[str]):
         return len(self.offsets) - 1
 
     def bytes_at(self, row: int) -> bytes:
-        """The bytes of one token; FormatError where the offsets of a mapped file do not fit."""
+        """The bytes of one token; FormatError where the offsets of a mapped file do not fit.
+
+        Parameters
+        ----------
+        row : int
+            Counted from 0.
+
+        Returns
+        -------
+        bytes
+            As the file spells it.
+        """
         start, stop = int(self.offsets[row]), int(self.offsets[row + 1])
         if not 0 <= start <= stop <= len(self.blob):
             raise FormatError(
@@ -200,7 +261,7 @@ class Tokens(Sequence[str]):
             and self._used_blob() == other._used_blob()
         )
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     @property
     def digest(self) -> str:
@@ -213,7 +274,18 @@ class Tokens(Sequence[str]):
         return self.blob[self.offsets[0] : self.offsets[-1]]
 
     def find(self, tokens: Tokens | Iterable[str]) -> Rows:
-        """Row of each token, int32 [tokens]; -1 where there is none."""
+        """Row of each token, int32 [tokens]; -1 where there is none.
+
+        Parameters
+        ----------
+        tokens : Tokens or iterable of str
+            n tokens.
+
+        Returns
+        -------
+        numpy.ndarray
+            int32 [n].
+        """
         if isinstance(tokens, str):
             raise TypeError("find takes several tokens, received one str: put it in a list")
         if not isinstance(tokens, Tokens):
@@ -221,7 +293,20 @@ class Tokens(Sequence[str]):
         return self.find_spans(tokens.blob, spans_of(tokens.offsets))
 
     def find_spans(self, buffer: Any, spans: npt.NDArray[np.int64]) -> Rows:
-        """Row of each token that stands in a buffer at spans (start, length) [n, 2], or -1."""
+        """Row of each token that stands in a buffer at spans (start, length) [n, 2], or -1.
+
+        Parameters
+        ----------
+        buffer : bytes-like
+            What the tokens stand in.
+        spans : numpy.ndarray
+            int64 [n, 2].
+
+        Returns
+        -------
+        numpy.ndarray
+            int32 [n].
+        """
         rows = np.empty(len(spans), dtype=np.int32)
         spans = np.ascontiguousarray(spans)
         if not _kernel.index_find(self.blob, self.offsets, self.slots, buffer, spans, rows):
@@ -236,7 +321,18 @@ class Tokens(Sequence[str]):
         return isinstance(token, str) and self._row(token) >= 0
 
     def index(self, token: str, *_: int) -> int:
-        """Row of a token; `UnknownTokenError` (a `KeyError` and a `ValueError`) if none has it."""
+        """Row of a token; `UnknownTokenError` (a `KeyError` and a `ValueError`) if none has it.
+
+        Parameters
+        ----------
+        token : str
+            The one that is looked for.
+
+        Returns
+        -------
+        int
+            Counted from 0.
+        """
         row = self._row(token)
         if row < 0:
             raise UnknownTokenError(f"the table has no token {token!r}")
@@ -250,7 +346,18 @@ class Tokens(Sequence[str]):
         return int(self.find(wanted)[0])
 
     def part(self, low: int, high: int) -> Tokens:
-        """The tokens of the rows low to high - 1, over the same bytes."""
+        """The tokens of the rows low to high - 1, over the same bytes.
+
+        Parameters
+        ----------
+        low, high : int
+            Rows, counted from 0.
+
+        Returns
+        -------
+        Tokens
+            high - low tokens.
+        """
         return Tokens(self.blob, self.offsets[low : high + 1], unicode_errors=self.unicode_errors)
 
     def escaped(self) -> Tokens:
@@ -258,7 +365,18 @@ class Tokens(Sequence[str]):
         return Tokens(self.blob, self.offsets, unicode_errors="surrogateescape")
 
     def take(self, rows: npt.ArrayLike) -> Tokens:
-        """The tokens of some rows."""
+        """The tokens of some rows.
+
+        Parameters
+        ----------
+        rows : array of int
+            n rows, counted from 0.
+
+        Returns
+        -------
+        Tokens
+            n tokens, in the order of these rows.
+        """
         chosen = np.asarray(rows, dtype=np.int64)
         starts = self.offsets[chosen]
         spans = np.stack([starts, self.offsets[chosen + 1] - starts], axis=1)

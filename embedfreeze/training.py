@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from embedfreeze.backend import keras, tf
 from embedfreeze.checklog import CheckLog
@@ -112,7 +112,7 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, check: Check = "address", *, log_dir: PathLike | None = None) -> None:
         super().__init__()
-        self._check = checked_mode(check)
+        self._check: Check = checked_mode(check)
         if log_dir is not None and check == "off":
             raise ValueError("log_dir tells of checks, received check='off': leave one of them out")
         self._log = None if log_dir is None else CheckLog(log_dir)
@@ -138,20 +138,25 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]
                 "it to fit as a callback, with check='address' or 'deep'"
             )
         check_frozen(self._variables, self._check)
-        return proof_of(self.model.name, self._variables, self._check == "deep", self._checked)
+        return proof_of(self._watched.name, self._variables, self._check == "deep", self._checked)
 
     @property
     def _checked(self) -> int:
         return 0 if self._steps is None else self._steps.checked
 
+    @property
+    def _watched(self) -> keras.Model:
+        """The model of the fit, without which Keras calls nothing here."""
+        return cast(keras.Model, self.model)
+
     def _begin(self) -> None:
         if self._check != "off":
-            self._variables = need_frozen_variables(self.model)
+            self._variables = need_frozen_variables(self._watched)
         self._check_now()
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._begin()
-        self._steps = StepCounter(self.model, self._checked)
+        self._steps = StepCounter(self._watched, self._checked)
         if self._log is not None:
             self._log.begin()
 
@@ -182,7 +187,7 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]
         self._check_now()
 
     def _check_now(self, find_steps: Callable[[], Steps] | None = None) -> None:
-        with retracing(self.model):
+        with retracing(self._watched):
             check_frozen(self._variables, self._check, find_steps)
 
     def _executed(self) -> Steps:
@@ -273,11 +278,13 @@ def _loss(model: keras.Model, x: Any, y: Any, loss: Any) -> tf.Tensor:
     if loss is None and not model.compiled:
         raise ValueError("loss must be given, or the model compiled, received neither")
     if loss is None:
-        return model.compute_loss(x=x, y=y, y_pred=predicted, training=True)
-    chosen = keras.losses.get(loss)
+        own: Any = model.compute_loss(x=x, y=y, y_pred=predicted, training=True)
+        return own
+    chosen: Any = keras.losses.get(loss)
     if not isinstance(chosen, keras.losses.Loss):
         chosen = _LossOf(chosen)
-    return tf.add_n([chosen(y, predicted), *model.losses])
+    parts: list[Any] = [chosen(y, predicted), *model.losses]
+    return tf.add_n(parts)
 
 
 class _LossOf(keras.losses.Loss):  # type: ignore[misc]
@@ -287,8 +294,8 @@ class _LossOf(keras.losses.Loss):  # type: ignore[misc]
         super().__init__()
         self.function = function
 
-    def call(self, y: Any, predicted: Any) -> Any:
-        single = tf.is_tensor(predicted) and predicted.shape[-1:] == (1,)
-        if single and len(y.shape) == len(predicted.shape) - 1:
-            y = y[..., tf.newaxis]  # else every y would be compared with every prediction
-        return self.function(y, predicted)
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        single = tf.is_tensor(y_pred) and y_pred.shape[-1:] == (1,)
+        if single and len(y_true.shape) == len(y_pred.shape) - 1:
+            y_true = y_true[..., tf.newaxis]  # else each would be compared with every prediction
+        return self.function(y_true, y_pred)

@@ -52,7 +52,7 @@ class FrozenVariable(NeverTrainable, keras.Variable):  # type: ignore[misc]
 
     def __init__(self, source: object, name: str | None = None, device: str = "cpu") -> None:
         self._refuse_second("_held")
-        self.device = device_name(device)
+        self.device: str = device_name(device)
         self._locked: LockedVariable | None = None
         self._held = source if isinstance(source, TableRecord) else Table.of(source)
         super().__init__(
@@ -86,6 +86,11 @@ class FrozenVariable(NeverTrainable, keras.Variable):  # type: ignore[misc]
 
     def hold(self, table: Table) -> None:
         """Take the table that a variable of a half-loaded model waits for.
+
+        Parameters
+        ----------
+        table : Table
+            The one with the recorded digest.
 
         Raises
         ------
@@ -171,11 +176,37 @@ class FrozenVariable(NeverTrainable, keras.Variable):  # type: ignore[misc]
     # ---- reads that do not copy
 
     def sparse_read(self, indices: Any, name: str | None = None) -> Any:
-        """Rows at `indices`; `tf.gather` asks for them here."""
+        """Rows at `indices`; `tf.gather` asks for them here.
+
+        Parameters
+        ----------
+        indices : tensor
+            Of integers, of any shape.
+        name : str, optional
+            Of the operation.
+
+        Returns
+        -------
+        tf.Tensor
+            The shape of the indices with dim added.
+        """
         return self.tf_variable.sparse_read(indices, name=name)
 
     def gather_nd(self, indices: Any, name: str | None = None) -> Any:
-        """Slices at `indices`; `tf.gather_nd` asks for them here."""
+        """Slices at `indices`; `tf.gather_nd` asks for them here.
+
+        Parameters
+        ----------
+        indices : tensor
+            As for `tf.gather_nd`.
+        name : str, optional
+            Of the operation.
+
+        Returns
+        -------
+        tf.Tensor
+            The slices.
+        """
         return self.tf_variable.gather_nd(indices, name=name)
 
     def numpy(self) -> Any:
@@ -191,17 +222,28 @@ class FrozenVariable(NeverTrainable, keras.Variable):  # type: ignore[misc]
     # ---- writes that are refused
 
     def assign(self, value: Any) -> Any:
-        """Do nothing if the value has the same bytes, else raise `FrozenError`."""
+        """Do nothing if the value has the same bytes, else raise `FrozenError`.
+
+        Parameters
+        ----------
+        value : array or tensor
+            Of the shape of the table.
+
+        Returns
+        -------
+        array or tensor
+            The value.
+        """
         self.tf_variable.assign(value)
         return value
 
     _direct_assign = assign
 
-    def assign_add(self, value: Any) -> NoReturn:
+    def assign_add(self, value: Any) -> NoReturn:  # pyright: ignore[reportReturnType]
         """Refused."""
         self.tf_variable.assign_add(value)
 
-    def assign_sub(self, value: Any) -> NoReturn:
+    def assign_sub(self, value: Any) -> NoReturn:  # pyright: ignore[reportReturnType]
         """Refused."""
         self.tf_variable.assign_sub(value)
 
@@ -241,6 +283,11 @@ def frozen_scalar(value: float, dtype: str = "float32", name: str | None = None)
         Of the variable.
     name : str, optional
         Of the variable.
+
+    Returns
+    -------
+    FrozenVariable
+        Of shape [].
 
     Examples
     --------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -83,11 +83,12 @@ class Vocabulary(VocabularySources):
     ) -> None:
         self.padding = padding
         self.unknown = unknown
-        self.special = tuple(checked_tokens(special, "special tokens"))
+        self.special: tuple[str, ...] = tuple(checked_tokens(special, "special tokens"))
         self.splitter = splitter
-        self.counts = None if counts is None else checked_counts(counts)
+        self.counts: dict[str, int] | None = None if counts is None else checked_counts(counts)
         self.unknown_buckets = unknown_buckets
-        self.unknown_salt = None if unknown_salt is None else tuple(unknown_salt)
+        salt = None if unknown_salt is None else tuple(unknown_salt)
+        self.unknown_salt: tuple[int, ...] | None = salt
         named, listed = self.special_tokens, checked_tokens(tokens, "tokens")
         checked_tokens(named, "padding and unknown")
         if special_first and tuple(listed[: len(named)]) != named:
@@ -172,13 +173,35 @@ class Vocabulary(VocabularySources):
         same = self.tokens == other.tokens and self.splitter == other.splitter
         return same and mine == theirs
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"Vocabulary({len(self)} tokens, padding={self.padding!r}, unknown={self.unknown!r})"
 
+    def _repr_html_(self) -> str:
+        from itertools import islice
+
+        from embedfreeze.notebook import SHOWN_TOKENS, vocabulary_html
+
+        special = dict(zip(self.special_tokens, self.special_ids, strict=True))
+        counts = {} if self.counts is None else self.counts
+        ordinary = ((i, token) for i, token in enumerate(self.tokens) if token not in special)
+        shown = [(i, token, counts.get(token)) for i, token in islice(ordinary, SHOWN_TOKENS)]
+        return vocabulary_html(len(self), special, shown)
+
     def index(self, token: str) -> int:
-        """Id of a token; `UnknownTokenError` (a `KeyError`) if it has none."""
+        """Id of a token; `UnknownTokenError` (a `KeyError`) if it has none.
+
+        Parameters
+        ----------
+        token : str
+            The one that is looked for.
+
+        Returns
+        -------
+        int
+            From 0.
+        """
         try:
             return self._ids[token]
         except KeyError:
@@ -195,6 +218,11 @@ class Vocabulary(VocabularySources):
             One text a row.
         max_length : int, optional
             Longer texts are cut, shorter ones padded to it. Default: the longest text.
+
+        Returns
+        -------
+        numpy.ndarray
+            int32 [texts, length].
 
         Raises
         ------
@@ -217,6 +245,16 @@ class Vocabulary(VocabularySources):
 
     def id_rows(self, texts: Iterable[Sequence[str]]) -> list[list[int]]:
         """Ids of the tokens of texts that are cut already.
+
+        Parameters
+        ----------
+        texts : iterable of sequence of str
+            The tokens of each text.
+
+        Returns
+        -------
+        list of list of int
+            The ids of each text, without padding.
 
         Raises
         ------
@@ -242,6 +280,16 @@ class Vocabulary(VocabularySources):
 
     def decode(self, ids: npt.ArrayLike) -> list[list[str]]:
         """Tokens of rows of ids [texts, length], without the padding.
+
+        Parameters
+        ----------
+        ids : array of int
+            [texts, length].
+
+        Returns
+        -------
+        list of list of str
+            The tokens of each text.
 
         Raises
         ------
@@ -281,13 +329,40 @@ class Vocabulary(VocabularySources):
         settings: Mapping[str, Any],
         counts: Mapping[str, int] | None = None,
     ) -> Self:
-        """The vocabulary of tokens in id order, special ones included, and of its `settings`."""
+        """The vocabulary of tokens in id order, special ones included, and of its `settings`.
+
+        Parameters
+        ----------
+        tokens : iterable of str
+            In id order.
+        settings : mapping
+            What `settings` gave.
+        counts : mapping of str to int, optional
+            How often each token occurs.
+
+        Returns
+        -------
+        Vocabulary
+            With these ids.
+        """
         return cls(tokens, **{**options_of(settings), "counts": counts})
 
     def extended(
         self, tokens: Iterable[str], counts: Mapping[str, int] | None = None
     ) -> Vocabulary:
         """A vocabulary with more tokens, whose ids come after the last one.
+
+        Parameters
+        ----------
+        tokens : iterable of str
+            The new ones.
+        counts : mapping of str to int, optional
+            How often they occur.
+
+        Returns
+        -------
+        Vocabulary
+            A new one; this one stays as it is.
 
         Raises
         ------
@@ -319,7 +394,18 @@ class Vocabulary(VocabularySources):
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> Self:
-        """The vocabulary that `to_dict` wrote down."""
+        """The vocabulary that `to_dict` wrote down.
+
+        Parameters
+        ----------
+        config : mapping
+            What `to_dict` gave.
+
+        Returns
+        -------
+        Vocabulary
+            Equal to the one that was written down.
+        """
         return cls.from_settings(config["tokens"], config)
 
     def save(self, path: PathLike, *, overwrite: bool = False) -> None:
@@ -365,6 +451,11 @@ class Vocabulary(VocabularySources):
             `keras.layers.TextVectorization`, which takes texts and cuts them as the splitter.
             To load a model with the latter where the splitter has no equal in Keras, import
             `embedfreeze.graphtext` first.
+
+        Returns
+        -------
+        keras.layers.StringLookup or keras.layers.TextVectorization
+            With its vocabulary.
 
         Raises
         ------

@@ -128,8 +128,7 @@ def test_exit_statuses(
     told = refused(capsys, 5, *call, "--oov", "error")
     assert "each token must have a row, received 3 without: 'new york', 'kingg', 'zzz';" in told
     assert "(--oov)" in told
-    assert "match must be some of" in refused(capsys, 2, *call, "--match", "exact,stem")
-    assert "match must be some of" in refused(capsys, 2, *call, "--match", "")
+    assert "match must be some of" in refused(capsys, 2, *call, "--match", "exact,exact")
     assert "dim must be at most 2" in refused(capsys, 2, *call, "--dim", "3")
     assert 'reduce="pca" needs dim=' in refused(capsys, 2, *call, "--reduce", "pca")
     assert "No such file" in refused(capsys, 3, tmp_path / "no", *call[1:])
@@ -148,6 +147,8 @@ def test_exit_statuses(
         [source, target],
         [source, "--vocabulary", words],
         [*call, "--oov", "random"],
+        [*call, "--match", "exact,stem"],
+        [*call, "--match", ""],
         [*call, "--combine", "add"],
         [*call, "--dim", "0"],
         [*call, "--all-but-the-top", "-1"],

@@ -17,6 +17,9 @@ PACKAGE = Path(__file__).parents[1] / "embedfreeze"
 LEVELS = [
     "errors",
     "htmltext",
+    "plainlines",
+    "coveragereport",
+    "notebook",
     "backend",
     "threads",
     "storage",
@@ -30,8 +33,6 @@ LEVELS = [
     "vocabularies",
     "vocabulary",
     "nearest",
-    "plainlines",
-    "coveragereport",
     "coverage",
     "coveragerecord",
     "embeddings",
@@ -79,9 +80,10 @@ LEVELS = [
     "training",
     "hyperparameter",
     "demo",
-    "report",
+    "reports",
     "commands",
     "cli",
+    "__main__",
     "__init__",
 ]
 # The modules that import TensorFlow as they are imported. Those above `audit` never import it, or

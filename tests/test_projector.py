@@ -137,7 +137,7 @@ def test_an_error_leaves_no_new_folder(tmp_path: Path, monkeypatch: pytest.Monke
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("embedfreeze.report.projector.write_vectors", fail)
+    monkeypatch.setattr("embedfreeze.reports.projector.write_vectors", fail)
     with pytest.raises(FileError, match="No space left"):
         ef.write_projector(ef.read(GLOVE, limit=5), tmp_path / "new" / "logs")
     assert list(tmp_path.rglob("logs")) == []

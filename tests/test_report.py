@@ -22,9 +22,9 @@ from sklearn.decomposition import PCA
 import embedfreeze as ef
 from embedfreeze.cli import main
 from embedfreeze.errors import FormatError, FrozenError, UnknownTokenError
-from embedfreeze.report.inline import INK
-from embedfreeze.report.page import STYLE
-from embedfreeze.report.rows import Rows
+from embedfreeze.reports.inline import INK
+from embedfreeze.reports.page import STYLE
+from embedfreeze.reports.rows import Rows
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "data" / "glove.6B.50d.sample.txt"

@@ -17,7 +17,13 @@ import tensorflow as tf
 import embedfreeze as ef
 from embedfreeze.align import AlignedEmbeddings
 from embedfreeze.checkpoints import Bundle
-from embedfreeze.errors import EmbedFreezeError, FileError, FrozenBytesChanged, FrozenError
+from embedfreeze.errors import (
+    EmbedFreezeError,
+    FileError,
+    FormatError,
+    FrozenBytesChanged,
+    FrozenError,
+)
 from embedfreeze.frozen import FrozenEmbedding, frozen_scalar
 from embedfreeze.sealed import seal_array
 from embedfreeze.table import live_tables
@@ -497,3 +503,11 @@ def test_scalars_and_odd_shapes(tmp_path: Path) -> None:
     ]
     with pytest.raises(FrozenBytesChanged):
         ef.verify(tmp_path / "model", table=[six])
+
+
+def test_weights_whose_record_is_empty(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "m.weights.h5", "w") as file:
+        file["layer/vars/digest"] = "0"
+        file["layer/vars/table"] = h5py.Empty("uint8")
+    with pytest.raises(FormatError, match="weights must hold the record of a table"):
+        ef.verify(tmp_path / "m.weights.h5")

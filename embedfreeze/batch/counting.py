@@ -39,6 +39,11 @@ Counted = tuple[str, int]
 class CorpusCounts(Mapping[str, int]):
     """Tokens of a corpus and how often they occur, by falling count, equal counts in order.
 
+    Parameters
+    ----------
+    counts : iterable of (str, int)
+        In that order.
+
     Attributes
     ----------
     n_texts : int
@@ -63,8 +68,11 @@ class CorpusCounts(Mapping[str, int]):
         first_skipped: str | None = None,
     ) -> None:
         self._counts = dict(counts)
-        self.n_texts, self.n_tokens, self.n_types = n_texts, n_tokens, n_types
-        self.skipped, self.first_skipped = skipped, first_skipped
+        self.n_texts: int = n_texts
+        self.n_tokens: int = n_tokens
+        self.n_types: int = n_types
+        self.skipped: int = skipped
+        self.first_skipped: str | None = first_skipped
 
     def __getitem__(self, token: str) -> int:
         return self._counts[token]

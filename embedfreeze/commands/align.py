@@ -9,43 +9,37 @@ from functools import partial
 from typing import Any
 
 from embedfreeze.align import AlignedEmbeddings, load
-from embedfreeze.aligning.folds import FOLDS
 from embedfreeze.aligning.unknown import OOV_NAMES, SPECIAL_NAMES
-from embedfreeze.commands.arguments import add_reading, add_rows, count, input_of, positive, rows_of
+from embedfreeze.commands.arguments import (
+    add_json,
+    add_reading,
+    add_rows,
+    count,
+    input_of,
+    positive,
+    rows_of,
+)
+from embedfreeze.commands.parsing import describe, did_you_mean, options_of
+from embedfreeze.commands.terminal import show
+from embedfreeze.commands.words import add_match, add_vocabulary, vocabulary_of
 from embedfreeze.errors import FileError
 from embedfreeze.files import atomic_output, check_output
 from embedfreeze.formats import check_target
-from embedfreeze.report.coverageplot import draw_coverage
-from embedfreeze.report.figures import PICTURES
-from embedfreeze.vocabulary import Vocabulary
+from embedfreeze.reports.coverageplot import draw_coverage
+from embedfreeze.reports.figures import PICTURES
 
 __all__ = ["add_options"]
 
 
-def _add_special(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--padding", metavar="TOKEN", help="default: '', or as the file says")
-    parser.add_argument("--unknown", metavar="TOKEN", help="default: [UNK], or as the file says")
-    parser.add_argument("--special", metavar="TOKEN", action="append", help="a further one")
-    parser.add_argument(
-        "--special-listed",
-        action="store_true",
-        help="the special tokens stand in the list of tokens, with the ids of their places",
-    )
-    parser.add_argument(
-        "--no-special", action="store_true", help="no padding and no unknown token unless named"
-    )
-    parser.add_argument(
-        "--special-row",
-        metavar="TOKEN=ROW",
-        type=_special_row,
-        action="append",
-        default=[],
-        help=f"the row of a special token: {', '.join(SPECIAL_NAMES)}",
-    )
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
+    describe(
+        parser,
+        "Write a store with the rows of your vocabulary, and tell which tokens found one.",
+        "align glove.6B.50d.txt words.txt table.safetensors",
+        "align glove.txt more.vec words.txt t.safetensors --match nfc",
+        "align model.bin words.txt t.safetensors --oov subword",
+    )
     parser.add_argument(
         "sources",
         metavar="SRC",
@@ -54,27 +48,32 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "line, or .csv, .tsv, .json",
     )
     parser.add_argument("target", metavar="DST", help="a store (.safetensors)")
-    parser.add_argument("--vocabulary", metavar="FILE", help="the vocabulary, wherever you like")
-    parser.add_argument(
-        "--tokenizer", action="store_true", help="the vocabulary is a Hugging Face tokenizer.json"
+    words = add_vocabulary(parser, "the vocabulary, wherever you like")
+    words.add_argument(
+        "--special-row",
+        metavar="TOKEN=ROW",
+        type=_special_row,
+        action="append",
+        default=[],
+        help=f"the row of a special token: {', '.join(SPECIAL_NAMES)}",
     )
-    parser.add_argument(
-        "--match",
-        type=lambda text: tuple(text.split(",")),
-        default=("exact", "lower"),
-        metavar="STAGE,...",
-        help=f"in this order, joined by + where one follows another: {', '.join(FOLDS)}",
+    matching = add_match(parser)
+    matching.add_argument("--fold-file", action="store_true", help="fold the file's tokens, too")
+    matching.add_argument(
+        "--oov", choices=OOV_NAMES, default="zeros", help="rows of missing tokens; default: zeros"
     )
-    _add_special(parser)
-    parser.add_argument("--fold-file", action="store_true", help="fold the file's tokens, too")
-    parser.add_argument("--oov", choices=OOV_NAMES, default="zeros", help="rows of missing tokens")
-    parser.add_argument("--seed", type=int, default=0, help="of --oov normal and hash")
-    parser.add_argument("--combine", choices=["first", "concat"], default="first")
-    parser.add_argument("--normalize", choices=["l2"])
-    parser.add_argument("--center", action="store_true")
-    parser.add_argument("--dim", type=positive, help="keep this many values of a row")
-    parser.add_argument("--reduce", choices=["first", "pca"], default="first")
-    parser.add_argument("--all-but-the-top", type=count, default=0, metavar="N")
+    matching.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of --oov normal and hash; default: 0"
+    )
+    matching.add_argument(
+        "--combine",
+        choices=["first", "concat"],
+        default="first",
+        help="of several sources: the first that has a token, or their rows side by side",
+    )
+    _add_transforms(parser)
+    add_reading(parser)
+    add_rows(parser)
     parser.add_argument(
         "--report",
         metavar="FILE",
@@ -82,9 +81,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="coverage, as .md, .json, .png or .svg; may be given several times",
     )
-    add_reading(parser)
-    add_rows(parser)
+    add_json(parser)
     parser.set_defaults(run=partial(_align, parser))
+
+
+def _add_transforms(parser: argparse.ArgumentParser) -> None:
+    group = options_of(parser, "what is done to the rows that were found")
+    group.add_argument("--normalize", choices=["l2"], help="to a length of 1")
+    group.add_argument("--center", action="store_true", help="take their mean off")
+    group.add_argument("--dim", type=positive, metavar="N", help="keep this many values of a row")
+    group.add_argument(
+        "--reduce",
+        choices=["first", "pca"],
+        default="first",
+        help="which --dim keeps: the first values, or principal components",
+    )
+    group.add_argument(
+        "--all-but-the-top",
+        type=count,
+        default=0,
+        metavar="N",
+        help="take off the N principal components that all rows share",
+    )
 
 
 def _align(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -92,7 +110,6 @@ def _align(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     if listed is None and len(sources) < 2:
         parser.error("the following arguments are required: a vocabulary, before DST")
     listed = sources.pop() if listed is None else listed
-    make = Vocabulary.from_tokenizer if options.tokenizer else Vocabulary.from_file
     names = ("match", "fold_file", "oov", "seed", "combine")
     transforms = ("normalize", "center", "dim", "reduce", "all_but_the_top")
     if check_target(options.target) != "store":
@@ -106,7 +123,7 @@ def _align(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         check_output(path, overwrite=options.force)
     aligned = load(
         [input_of(source) for source in sources],
-        make(listed, **_special(options)),
+        vocabulary_of(listed, options),
         special=dict(options.special_row),
         format=options.from_format,
         member=options.member,
@@ -118,18 +135,24 @@ def _align(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     for path, report in reports.items():
         with atomic_output(path, overwrite=options.force) as file:
             file.write(report)
-    if aligned.coverage is not None:
-        print(aligned.coverage)
-    print(f"{options.target}: {len(aligned):,} rows of {aligned.dim}, digest {aligned.digest}")
+    show(options, _told(aligned, options.target), _found(aligned, options))
 
 
-def _special(options: argparse.Namespace) -> dict[str, Any]:
-    """The special tokens of the vocabulary that were named."""
-    named = {name: getattr(options, name) for name in ("padding", "unknown", "special")}
-    given = {name: token for name, token in named.items() if token is not None}
-    if options.special_listed:
-        given["special_first"] = False
-    return {"padding": None, "unknown": None, **given} if options.no_special else given
+def _told(aligned: AlignedEmbeddings, target: str) -> str:
+    done = f"{target}: {len(aligned):,} rows of {aligned.dim}, digest {aligned.digest}"
+    return done if aligned.coverage is None else f"{aligned.coverage}\n{done}"
+
+
+def _found(aligned: AlignedEmbeddings, options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "target": options.target,
+        "rows": len(aligned),
+        "dim": aligned.dim,
+        "dtype": aligned.dtype,
+        "digest": aligned.digest,
+        "coverage": None if aligned.coverage is None else aligned.coverage.to_dict(),
+        "reports": options.report,
+    }
 
 
 def _special_row(text: str) -> tuple[str, str]:
@@ -137,6 +160,7 @@ def _special_row(text: str) -> tuple[str, str]:
     if not equals or row not in SPECIAL_NAMES:
         raise argparse.ArgumentTypeError(
             f"TOKEN=ROW is needed, ROW one of {', '.join(SPECIAL_NAMES)}, received {text!r}"
+            f"{did_you_mean(row, SPECIAL_NAMES)}"
         )
     return token, row
 

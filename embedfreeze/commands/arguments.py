@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any, BinaryIO, cast
 
+from embedfreeze.commands.parsing import checked_choice, options_of
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import FileError
 from embedfreeze.files import SPOOL_LIMIT, byte_count
@@ -13,6 +14,7 @@ from embedfreeze.formats import FORMATS, read
 from embedfreeze.storage import DTYPES
 
 __all__ = [
+    "add_json",
     "add_reading",
     "add_rows",
     "add_table",
@@ -64,30 +66,27 @@ def standard(name: str) -> BinaryIO:
 
 def format_name(text: str) -> str:
     """The name of a format."""
-    if text not in FORMATS:
-        raise argparse.ArgumentTypeError(
-            f"one of {', '.join(FORMATS)} is needed, received {text!r}"
-        )
-    return text
+    return checked_choice(text, FORMATS)
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """Options of what is read, and as what."""
-    parser.add_argument(
+    group = options_of(parser, "what is read")
+    group.add_argument(
         "--from", dest="from_format", type=format_name, metavar="FORMAT", help="default: by content"
     )
-    parser.add_argument(
+    group.add_argument(
         "--member", help="member of an archive, dataset of an HDF5 file, or both: MEMBER:DATASET"
     )
-    parser.add_argument(
+    group.add_argument(
         "--tokens", help="what holds the tokens inside of the file, or a file that lists them"
     )
-    parser.add_argument(
+    group.add_argument(
         "--allow-pickle",
         action="store_true",
         help="read a Python pickle, which can run any code: only if you trust who made it",
     )
-    parser.add_argument(
+    group.add_argument(
         "--spool-limit",
         type=bytes_of,
         default=SPOOL_LIMIT,
@@ -99,19 +98,37 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
 
 def add_rows(parser: argparse.ArgumentParser, *, replaced: str | None = "DST") -> None:
     """Options of `ReadOptions`; `rows_of` gathers them. What is `replaced` has ``--force``."""
-    parser.add_argument("--limit", type=count, help="at most this many rows from the start")
-    parser.add_argument("--dtype", choices=DTYPES, help="how the rows are stored")
-    parser.add_argument("--on-bad-row", choices=["error", "skip"], default="error")
-    parser.add_argument("--on-duplicate", choices=["first", "last", "error"], default="first")
-    parser.add_argument(
+    rows = options_of(parser, "which rows, and as what")
+    rows.add_argument("--limit", type=count, help="at most this many rows from the start")
+    rows.add_argument("--dtype", choices=DTYPES, help="how the rows are stored")
+    rows.add_argument(
+        "--on-bad-row", choices=["error", "skip"], default="error", help="default: error"
+    )
+    rows.add_argument(
+        "--on-duplicate",
+        choices=["first", "last", "error"],
+        default="first",
+        help="which row of a token that the file repeats; default: first",
+    )
+    rows.add_argument(
         "--unicode-errors",
         choices=["strict", "replace", "ignore", "surrogateescape", "backslashreplace"],
         default="strict",
+        help="what becomes of tokens that are no UTF-8; default: strict, an error",
     )
-    parser.add_argument("--threads", type=positive)
+    rows.add_argument("--threads", type=positive, metavar="N", help="default: all cores")
     if replaced is not None:
-        told = f"replace {replaced} if it exists"
-        parser.add_argument("--force", action="store_true", help=told)
+        written = options_of(parser, "what is written")
+        written.add_argument(
+            "--force", action="store_true", help=f"replace {replaced} if it exists"
+        )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The option of `terminal.show`."""
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object, for a program to read"
+    )
 
 
 def rows_of(options: argparse.Namespace) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from embedfreeze.commands.arguments import (
+    add_json,
     add_reading,
     add_rows,
     format_name,
@@ -13,6 +13,8 @@ from embedfreeze.commands.arguments import (
     rows_of,
     standard,
 )
+from embedfreeze.commands.parsing import describe, options_of
+from embedfreeze.commands.terminal import show, tell
 from embedfreeze.convert import convert
 from embedfreeze.vocabulary import Vocabulary
 
@@ -21,6 +23,13 @@ __all__ = ["add_options"]
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
+    describe(
+        parser,
+        "Convert an embedding file into another format, whatever its size.",
+        "convert glove.6B.300d.txt glove.safetensors",
+        "convert vectors.bin.gz small.vec --limit 100000",
+        "convert - - --to word2vec < glove.txt > vectors.bin",
+    )
     parser.add_argument("source", metavar="SRC", help="a path or URL, or - for standard input")
     parser.add_argument(
         "target",
@@ -28,21 +37,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="- for standard output; a name that ends in .gz .bz2 .xz .zst or .zip compresses",
     )
     add_reading(parser)
-    parser.add_argument(
+    written = options_of(parser, "what is written")
+    written.add_argument(
         "--to", dest="to_format", type=format_name, metavar="FORMAT", help="default: by DST's name"
     )
-    parser.add_argument(
+    written.add_argument(
         "--vocabulary", metavar="FILE", help="only the tokens of this file, one a line"
     )
     add_rows(parser)
+    add_json(parser)
     parser.set_defaults(run=_convert)
 
 
 def _convert(options: argparse.Namespace) -> None:
+    piped = options.target == "-"
+    if piped and options.json:
+        raise ValueError(
+            "--json prints on standard output, which DST - fills with data: name a file as DST"
+        )
     vocabulary = None
     if options.vocabulary is not None:
         vocabulary = Vocabulary.from_file(options.vocabulary, padding=None, unknown=None)
-    piped = options.target == "-"
     done = convert(
         input_of(options.source),
         standard("stdout") if piped else options.target,
@@ -53,4 +68,7 @@ def _convert(options: argparse.Namespace) -> None:
         overwrite=options.force,
         **rows_of(options),
     )
-    print(done, file=sys.stderr if piped else sys.stdout)
+    if piped:
+        tell(str(done))
+    else:
+        show(options, done, done.to_dict())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import get_args
 
 from embedfreeze.batch.encoding import SHARD_BYTES, encode
@@ -11,7 +10,9 @@ from embedfreeze.batch.engines import ENGINES
 from embedfreeze.batch.features import FEATURES
 from embedfreeze.batch.pooled import Weighting
 from embedfreeze.batch.shards import SHARD_FORMATS
-from embedfreeze.commands.arguments import bytes_of, positive
+from embedfreeze.commands.arguments import add_json, bytes_of, positive
+from embedfreeze.commands.parsing import describe
+from embedfreeze.commands.terminal import show, tell
 from embedfreeze.commands.vocabulary import add_corpus, add_splitter, corpus_of, place, splitter_of
 
 __all__ = ["add_options"]
@@ -19,6 +20,13 @@ __all__ = ["add_options"]
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
+    describe(
+        parser,
+        "Turn your texts into ids or pooled vectors, in files to train on.",
+        "encode table.safetensors 'texts/*.txt' -o features",
+        "encode t.safetensors a.csv --column review --label stars -o out",
+        "encode t.safetensors wiki.jsonl -o ids --features ragged",
+    )
     parser.add_argument(
         "table", metavar="TABLE", help="a store aligned to a vocabulary, as embedfreeze align makes"
     )
@@ -51,7 +59,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help="what labels are called, with commas between: the first becomes 0",
     )
-    parser.add_argument("--label-dtype", choices=["int64", "float32"], default="int64")
+    parser.add_argument(
+        "--label-dtype", choices=["int64", "float32"], default="int64", help="default: int64"
+    )
     parser.add_argument("--id", type=place, metavar="NAME", help="another column carried along")
     add_splitter(parser, default=None)
     parser.add_argument(
@@ -61,9 +71,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="BYTES",
         help=f"of the corpus in a file; default: {SHARD_BYTES >> 20}M",
     )
-    parser.add_argument("--engine", choices=ENGINES, default="local")
+    parser.add_argument("--engine", choices=ENGINES, default="local", help="default: local")
     parser.add_argument("--address", help="of a Ray cluster; default: one on this machine")
     parser.add_argument("--force", action="store_true", help="replace another job's files in OUT")
+    add_json(parser)
     parser.set_defaults(run=_encode)
 
 
@@ -96,12 +107,20 @@ def _encode(options: argparse.Namespace) -> None:
             **corpus_of(options),
         )
     except KeyboardInterrupt:
-        print(
-            f"embedfreeze: what is done stays in {options.output}: the same command goes on",
-            file=sys.stderr,
-        )
+        tell(f"embedfreeze: what is done stays in {options.output}: the same command goes on")
         raise
     columns = ", ".join(
         f"{column.name} {column.dtype}{list(column.shape) or ''}" for column in manifest.columns
     )
-    print(f"{options.output}: {manifest.texts:,} texts in {len(manifest.shards)} shards: {columns}")
+    show(
+        options,
+        f"{options.output}: {manifest.texts:,} texts in {len(manifest.shards)} shards: {columns}",
+        {
+            "target": options.output,
+            "format": manifest.output,
+            "texts": manifest.texts,
+            "skipped": sum(shard["skipped"] for shard in manifest.shards),
+            "shards": len(manifest.shards),
+            "columns": [column.to_dict() for column in manifest.columns],
+        },
+    )

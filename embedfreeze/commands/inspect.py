@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import BinaryIO
 
-from embedfreeze.commands.arguments import add_reading, standard
+from embedfreeze.commands.arguments import add_json, add_reading, standard
+from embedfreeze.commands.parsing import describe
+from embedfreeze.commands.terminal import show
 from embedfreeze.files import spooled_input
 from embedfreeze.formats.inspecting.diagnosis import diagnose
 
@@ -15,12 +16,19 @@ __all__ = ["add_options"]
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
+    describe(
+        parser,
+        "Say what an embedding file is, what is odd in it, and if it can be loaded.",
+        "inspect glove.6B.50d.txt",
+        "inspect vectors.zip --member vectors/de.vec --json",
+        "inspect hf://user/repository/model.safetensors --no-scan",
+    )
     parser.add_argument("path", metavar="PATH", help="a path or URL, or - for standard input")
     add_reading(parser)
-    parser.add_argument("--json", action="store_true", help="for a program")
     parser.add_argument(
         "--no-scan", dest="scan", action="store_false", help="look at its head alone, not its rows"
     )
+    add_json(parser)
     parser.set_defaults(run=_inspect)
 
 
@@ -42,5 +50,5 @@ def _diagnose(path: str | BinaryIO, options: argparse.Namespace) -> int:
         scan=options.scan,
         spool_limit=options.spool_limit,
     )
-    print(json.dumps(found.to_dict()) if options.json else found)
+    show(options, found, found.to_dict())
     return int(not found.loadable)

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from embedfreeze.commands.arguments import add_reading, add_rows, add_table, positive, table_of
+from embedfreeze.commands.arguments import (
+    add_json,
+    add_reading,
+    add_rows,
+    add_table,
+    positive,
+    table_of,
+)
+from embedfreeze.commands.parsing import describe
+from embedfreeze.commands.terminal import show
 from embedfreeze.formats.inspecting.inspection import inspect
-from embedfreeze.report.projector import TOP, check_projector, write_projector
+from embedfreeze.reports.projector import TOP, check_projector, write_projector
 
 __all__ = ["add_options"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
+    describe(
+        parser,
+        "Write what TensorBoard's Embedding Projector shows: tensorboard --logdir LOGDIR.",
+        "projector glove.6B.50d.txt logs",
+        "projector table.safetensors logs --top 2000 --force",
+    )
     add_table(parser)
     parser.add_argument("folder", metavar="LOGDIR", help="a folder, made if it is missing")
     parser.add_argument(
@@ -24,9 +38,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"so many tokens: the most frequent of a store with counts, else the first rows; "
         f"default: {TOP:,}",
     )
-    parser.add_argument("--json", action="store_true", help="say for a program what was written")
     add_reading(parser)
     add_rows(parser, replaced="what is written into LOGDIR")
+    add_json(parser)
     parser.set_defaults(run=_projector)
 
 
@@ -36,7 +50,7 @@ def _projector(options: argparse.Namespace) -> None:
         options.limit = options.top
     table = table_of(options)
     done = write_projector(table, options.folder, top=options.top, overwrite=options.force)
-    print(json.dumps(done.to_dict()) if options.json else done)
+    show(options, done, done.to_dict())
 
 
 def _first_rows_do(options: argparse.Namespace) -> bool:

@@ -3,44 +3,60 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from typing import BinaryIO
 
-from embedfreeze.commands.arguments import add_reading, add_rows, positive, rows_of, standard
+from embedfreeze.commands.arguments import (
+    add_json,
+    add_reading,
+    add_rows,
+    add_table,
+    positive,
+    rows_of,
+    standard,
+)
+from embedfreeze.commands.parsing import describe, options_of
+from embedfreeze.commands.terminal import show
+from embedfreeze.commands.words import add_match, add_vocabulary, vocabulary_of
 from embedfreeze.files import check_folder, check_output, spooled_input
-from embedfreeze.report.reporting import report
-from embedfreeze.vocabulary import Vocabulary
+from embedfreeze.reports.reporting import report
 
 __all__ = ["add_options"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("table", metavar="TABLE", help="a path or URL, or - for standard input")
-    parser.add_argument(
+    describe(
+        parser,
+        "Make a page to look at: coverage, norms, odd rows, a map of tokens, a proof.",
+        "report glove.6B.50d.txt",
+        "report glove.6B.50d.txt --vocabulary words.txt -o page.html",
+        "report table.safetensors --neighbours king,queen --pictures charts",
+    )
+    add_table(parser)
+    written = options_of(parser, "what is written")
+    written.add_argument(
         "-o", "--output", metavar="FILE", help="the page; default: the table's name with .html"
     )
-    parser.add_argument("--pictures", metavar="FOLDER", help="the charts as PNG files, too")
-    parser.add_argument("--vocabulary", metavar="FILE", help="show the coverage of this one")
-    parser.add_argument(
-        "--tokenizer", action="store_true", help="the vocabulary is a Hugging Face tokenizer.json"
-    )
-    parser.add_argument(
+    written.add_argument("--pictures", metavar="FOLDER", help="the charts as PNG files, too")
+    shown = options_of(parser, "what is shown")
+    shown.add_argument(
         "--neighbours",
         metavar="TOKEN,...",
         type=lambda text: text.split(","),
         help="tokens whose neighbours are listed; default: some frequent words",
     )
-    parser.add_argument(
+    shown.add_argument(
         "--proof", metavar="FILE", help="the proof of a model that holds the table, as .json"
     )
-    parser.add_argument(
-        "--points", type=positive, default=200, help="tokens in the map; default: 200"
+    shown.add_argument(
+        "--points", type=positive, default=200, metavar="N", help="tokens in the map; default: 200"
     )
-    parser.add_argument("--json", action="store_true", help="print the numbers, for a program")
+    add_vocabulary(parser, "show the coverage of this one")
+    add_match(parser)
     add_reading(parser)
-    add_rows(parser)
+    add_rows(parser, replaced="the output")
+    add_json(parser)
     parser.set_defaults(run=_report)
 
 
@@ -57,10 +73,11 @@ def _write(table: str | BinaryIO, options: argparse.Namespace) -> None:
     check_output(page, overwrite=options.force)
     if options.pictures is not None:
         check_folder(options.pictures, overwrite=options.force)
-    make = Vocabulary.from_tokenizer if options.tokenizer else Vocabulary.from_file
+    words = options.vocabulary
     found = report(
         table,
-        vocabulary=None if options.vocabulary is None else make(options.vocabulary),
+        vocabulary=None if words is None else vocabulary_of(words, options),
+        match=options.match,
         neighbours_of=options.neighbours,
         proof=options.proof,
         points=options.points,
@@ -72,7 +89,5 @@ def _write(table: str | BinaryIO, options: argparse.Namespace) -> None:
     pictures = []
     if options.pictures is not None:
         pictures = found.save_pictures(options.pictures, overwrite=options.force)
-    if options.json:
-        print(json.dumps({"page": page, "pictures": pictures, **found.to_dict()}))
-        return
-    print("\n".join([page, *pictures]))
+    told = "\n".join([page, *pictures])
+    show(options, told, {"page": page, "pictures": pictures, **found.to_dict()})

@@ -9,11 +9,13 @@ import sys
 import warnings
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from embedfreeze.batch.corpus import CORPUS_FORMATS
 from embedfreeze.batch.counting import count_corpus
-from embedfreeze.commands.arguments import count, positive
+from embedfreeze.commands.arguments import add_json, count, positive
+from embedfreeze.commands.parsing import describe, options_of
+from embedfreeze.commands.terminal import show
 from embedfreeze.errors import VocabularyError
 from embedfreeze.files import check_output
 from embedfreeze.splitters import (
@@ -40,8 +42,9 @@ def place(text: str) -> str | int:
 def add_corpus(parser: argparse.ArgumentParser) -> None:
     """Options of the texts that are read; `corpus_of` gathers them."""
     parser.add_argument("corpus", metavar="CORPUS", nargs="+", help="files, or patterns of names")
-    parser.add_argument("--format", choices=CORPUS_FORMATS, help="default: by each file's name")
-    parser.add_argument(
+    group = options_of(parser, "what is read")
+    group.add_argument("--format", choices=CORPUS_FORMATS, help="default: by each file's name")
+    group.add_argument(
         "--column",
         "--field",
         dest="column",
@@ -49,30 +52,35 @@ def add_corpus(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="of the texts in CSV, TSV, Parquet or JSON lines, by name or place; default: text",
     )
-    parser.add_argument(
+    group.add_argument(
         "--header",
         action=argparse.BooleanOptionalAction,
         help="CSV and TSV begin with names; default: unless places are given",
     )
-    parser.add_argument("--on-bad-record", choices=["error", "skip"], default="error")
-    parser.add_argument("--processes", type=positive, metavar="N", help="default: all cores")
+    group.add_argument(
+        "--on-bad-record", choices=["error", "skip"], default="error", help="default: error"
+    )
+    group.add_argument("--processes", type=positive, metavar="N", help="default: all cores")
 
 
 def add_splitter(parser: argparse.ArgumentParser, default: str | None = "keras") -> None:
     """Options of what cuts texts into tokens, for `splitter_of`."""
-    parser.add_argument(
+    group = options_of(parser, "how texts are cut into tokens")
+    group.add_argument(
         "--tokenizer",
         metavar="HOW",
         default=default,
         help="keras (lower-case, without punctuation, at white space), whitespace, a Hugging Face "
         "tokenizer.json, or MODULE:FUNCTION; default: " + (default or "that of the vocabulary"),
     )
-    parser.add_argument(
+    group.add_argument(
         "--separators",
         metavar="EXPRESSION",
         help="a regular expression of what stands between tokens, in place of white space",
     )
-    parser.add_argument("--lowercase", action=argparse.BooleanOptionalAction)
+    group.add_argument(
+        "--lowercase", action=argparse.BooleanOptionalAction, help="default: as --tokenizer does"
+    )
 
 
 def corpus_of(options: argparse.Namespace) -> dict[str, Any]:
@@ -83,6 +91,13 @@ def corpus_of(options: argparse.Namespace) -> dict[str, Any]:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
+    describe(
+        parser,
+        "Count the tokens of your texts, and write them by how often they occur.",
+        "vocabulary 'texts/*.txt' -o words.txt --min-count 5",
+        "vocabulary train.csv --column review -o words.json --max-size 9999",
+        "vocabulary wiki.jsonl --tokenizer tokenizer.json -o words.txt",
+    )
     add_corpus(parser)
     parser.add_argument(
         "-o",
@@ -92,11 +107,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=".txt (a token a line; counts and settings beside it) or .json",
     )
     add_splitter(parser)
-    parser.add_argument("--min-count", type=count, default=1, metavar="N")
-    parser.add_argument("--max-size", type=positive, metavar="N")
-    parser.add_argument("--padding", metavar="TOKEN", default="", help="default: ''")
-    parser.add_argument("--unknown", metavar="TOKEN", default="[UNK]", help="default: [UNK]")
+    kept = options_of(parser, "which tokens are kept")
+    kept.add_argument(
+        "--min-count", type=count, default=1, metavar="N", help="those at least as frequent"
+    )
+    kept.add_argument(
+        "--max-size", type=positive, metavar="N", help="at most so many, the most frequent"
+    )
+    kept.add_argument("--padding", metavar="TOKEN", default="", help="default: ''")
+    kept.add_argument("--unknown", metavar="TOKEN", default="[UNK]", help="default: [UNK]")
     parser.add_argument("--force", action="store_true", help="replace DST if it exists")
+    add_json(parser)
     parser.set_defaults(run=_vocabulary)
 
 
@@ -115,10 +136,18 @@ def _vocabulary(options: argparse.Namespace) -> None:
         kept, splitter=splitter, padding=options.padding, unknown=options.unknown
     )
     vocabulary.save(options.output, overwrite=options.force)
-    print(
+    occurrences = sum(kept.values())
+    told = (
         f"{options.output}: {len(kept):,} of {counts.n_types:,} tokens, which are "
-        f"{sum(kept.values()) / max(1, counts.n_tokens):.1%} of {counts.n_tokens:,} in "
+        f"{occurrences / max(1, counts.n_tokens):.1%} of {counts.n_tokens:,} in "
         f"{counts.n_texts:,} texts"
+    )
+    numbers = ("n_types", "n_tokens", "n_texts", "skipped")
+    found = {name: getattr(counts, name) for name in numbers}
+    show(
+        options,
+        told,
+        {"target": options.output, "tokens": len(kept), "occurrences": occurrences, **found},
     )
 
 
@@ -181,5 +210,4 @@ def _function(module: str, name: str) -> SplitterLike:
         ) from error
     if not callable(found):
         raise VocabularyError(f"--tokenizer {module}:{name} must be a function, received {found!r}")
-    splitter: SplitterLike = found
-    return splitter
+    return cast(SplitterLike, found)

@@ -15,7 +15,7 @@ PATIENCE = 1.0  # seconds; shorter work shows no bar
 
 def tracked(source: Source, reading: Reading, what: str) -> Iterator[Batch]:
     """The batches of a reading, with a bar on standard error if that is a terminal."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield from reading.counted(source.name)
         return
     from tqdm import tqdm

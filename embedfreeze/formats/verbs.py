@@ -34,6 +34,7 @@ from embedfreeze.formats.folders import main_file
 from embedfreeze.formats.progress import tracked
 from embedfreeze.formats.table import FORMATS
 from embedfreeze.threads import spans
+from embedfreeze.tokens import UnicodeErrors
 from embedfreeze.vocabulary import Vocabulary
 
 __all__ = [
@@ -104,7 +105,7 @@ class _Collector:
         self._parts: list[npt.NDArray[Any]] = []
         self._duplicates = Duplicates(path, options, reading.rows)
         self._given = self._used = 0
-        self._unicode_errors = options.unicode_errors
+        self._unicode_errors: UnicodeErrors = options.unicode_errors
 
     def allocate(self, rows: int, dim: int, dtype: str) -> npt.NDArray[Any]:
         if self._whole is None:

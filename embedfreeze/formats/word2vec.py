@@ -98,7 +98,7 @@ class _BinaryReader:
             )
             parts.append(found[:written].copy())
             walked += count
-            if buffer is self.source.buffer:
+            if self.source.buffer is not None and buffer is self.source.buffer:
                 again = self.options.wanted is None
                 release_pages(self.source.buffer, at, end, again=again)
             if not count:

@@ -72,6 +72,11 @@ class VocabularySources(ABC):
         **options
             `splitter` and `counts` of `Vocabulary`.
 
+        Returns
+        -------
+        Vocabulary
+            The tokens with their ids.
+
         Raises
         ------
         VocabularyError
@@ -112,6 +117,11 @@ class VocabularySources(ABC):
             Largest number of tokens, the special ones not counted.
         **options
             As for `Vocabulary`.
+
+        Returns
+        -------
+        Vocabulary
+            The tokens with their ids.
 
         Raises
         ------
@@ -158,6 +168,20 @@ class VocabularySources(ABC):
         **options: Any,
     ) -> Self:
         """Count the tokens of texts; the options are those of `from_counts`.
+
+        Parameters
+        ----------
+        texts : iterable of str
+            What is counted.
+        splitter : Splitter or callable
+            What cuts a text into tokens.
+        min_count, max_size, **options
+            As for `from_counts`.
+
+        Returns
+        -------
+        Vocabulary
+            The tokens with their ids.
 
         Examples
         --------
@@ -210,6 +234,11 @@ class VocabularySources(ABC):
         **options
             As for `Vocabulary`; as for `from_ids` where the file gives ids; none for what `save`
             wrote as ``.json``.
+
+        Returns
+        -------
+        Vocabulary
+            The tokens with their ids.
 
         Raises
         ------
@@ -285,6 +314,11 @@ class VocabularySources(ABC):
         counts : mapping of str to int, optional
             As for `Vocabulary`.
 
+        Returns
+        -------
+        Vocabulary
+            The tokens with their ids.
+
         Raises
         ------
         VocabularyError
@@ -333,6 +367,11 @@ class VocabularySources(ABC):
         special : iterable of str, optional
             Further special tokens, besides the special added tokens of the file.
 
+        Returns
+        -------
+        Vocabulary
+            The tokens with their ids.
+
         Raises
         ------
         FileError, FormatError
@@ -363,6 +402,11 @@ class VocabularySources(ABC):
         **options
             As for `from_ids`: no padding and no unknown token unless named, and those that gensim
             does not have get ids behind the last.
+
+        Returns
+        -------
+        Vocabulary
+            The tokens with their ids.
 
         Raises
         ------

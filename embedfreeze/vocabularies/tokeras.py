@@ -80,7 +80,9 @@ def _check_tokens(ordinary: list[str]) -> None:
 def _lookup(parts: Parts, ordinary: list[str]) -> Any:
     from embedfreeze.backend import keras
 
-    salted = {} if parts.unknown_salt is None else {"salt": list(parts.unknown_salt)}
+    salted: dict[str, Any] = (
+        {} if parts.unknown_salt is None else {"salt": list(parts.unknown_salt)}
+    )
     return keras.layers.StringLookup(
         vocabulary=ordinary,
         mask_token=parts.padding,

@@ -63,10 +63,11 @@ def _writing(output: Output, _: list[str], columns: Sequence[Column]) -> Iterato
     import pyarrow.parquet
 
     schema = _schema(columns)
+    packed: Any = {c.name: "zstd" for c in columns if c.is_text} or "none"
     with pyarrow.parquet.ParquetWriter(
         output.file,
         schema,
-        compression={c.name: "zstd" for c in columns if c.is_text} or "none",
+        compression=packed,
         use_dictionary=False,
         write_statistics=False,
         write_page_checksum=True,

@@ -93,6 +93,7 @@ def array_header(head: bytes, path: str) -> ArrayHeader:
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
     }
+    version = None
     try:
         version = np.lib.format.read_magic(stream)
         with warnings.catch_warnings():  # that a header of Python 2 took longer to read

@@ -75,10 +75,11 @@ def write_parquet(rows: Rows, output: Output) -> None:
     import pyarrow.parquet
 
     schema = _schema(rows)
+    packed: Any = {"token": "zstd", "vector.list.element": "none"}
     with pyarrow.parquet.ParquetWriter(
         output.file,
         schema,
-        compression={"token": "zstd", "vector.list.element": "none"},
+        compression=packed,
         use_dictionary=False,
         write_statistics=False,
         write_page_checksum=True,

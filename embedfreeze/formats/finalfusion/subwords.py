@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -152,7 +153,7 @@ class Subwords:
     def _sum(self, rows: Int64) -> Float32:
         """As finalfusion computes it, to the bit, but that zeros stay zeros."""
         vector: Float32 = np.add.reduce(self._array.together(rows), 0)
-        norm = np.linalg.norm(vector)
+        norm: Any = np.linalg.norm(vector)
         return vector / norm if norm else vector
 
 

@@ -38,10 +38,20 @@ class Inspection:
 
     Attributes
     ----------
+    path, format : str
+        The file, and the name of its format.
+    container, member : str or None
+        What it is packed in, as "gzip", and which member of an archive was looked at.
     file_bytes : int or None
         None for a file object that does not tell.
     rows : int or None
         None where counting would mean decompressing the whole file, which was not asked for.
+    dim : int
+        Values in a row.
+    dtype : str
+        How rows are stored.
+    first_tokens : tuple of str
+        The first of them, with escapes for what is not UTF-8.
     notes : tuple of str
         What the format says of the file.
     findings : tuple of Remark
@@ -65,7 +75,7 @@ class Inspection:
 
     @property
     def loadable(self) -> bool:
-        """Can `read` read it?"""
+        """Whether `read` can read it."""
         return self.problem is None
 
     @property
@@ -127,6 +137,11 @@ def inspect(
     scan : bool
         Read all rows, in bounded memory, to say what is odd about them, and if the file can be
         loaded: that costs about as much as to convert it. False: look at its head alone.
+
+    Returns
+    -------
+    Inspection
+        What was found, to print.
 
     Raises
     ------

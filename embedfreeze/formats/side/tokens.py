@@ -261,7 +261,7 @@ def _by_row(listing: Listing, given: npt.NDArray[np.int64], rows: int, path: str
     ordered = given[order]
     beyond = np.flatnonzero((given < 0) | (given >= rows))
     if beyond.size:
-        token, row = listing.tokens.bytes_at(beyond[0]), given[beyond[0]]
+        token, row = listing.tokens.bytes_at(int(beyond[0])), given[beyond[0]]
         raise FormatError(
             f"the rows that tokens name must be those of the matrix, 0 to {rows - 1}, received "
             f"{row} for {token!r} (and {beyond.size - 1} more such tokens of {len(given)}): name "
@@ -270,7 +270,7 @@ def _by_row(listing: Listing, given: npt.NDArray[np.int64], rows: int, path: str
         )
     twice = np.flatnonzero(ordered[1:] == ordered[:-1])
     if twice.size:
-        one, other = (listing.tokens.bytes_at(order[twice[0] + i]) for i in (0, 1))
+        one, other = (listing.tokens.bytes_at(int(order[twice[0] + i])) for i in (0, 1))
         raise FormatError(
             f"tokens must name different rows, received row {ordered[twice[0]]} for {one!r} and "
             f"for {other!r}: name another file with tokens= (--tokens)",

@@ -155,8 +155,10 @@ def _tokens(
 
 def tokens_file(source: Source) -> str | None:
     """The file beside a safetensors file that holds its tokens, if there is one."""
-    if source.located is None or (own := tokens_beside(source)) is not None:
-        return None if source.located is None else own
+    if source.located is None:
+        return None
+    if (own := tokens_beside(source)) is not None:
+        return own
     folder = os.path.dirname(os.path.abspath(source.located))
     names = [os.path.join(folder, name) for name in BESIDE]
     if folder.endswith(MODULE_ENDS):

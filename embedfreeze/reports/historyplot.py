@@ -7,7 +7,7 @@ from typing import Any
 
 from embedfreeze.errors import EmbedFreezeError
 from embedfreeze.files import PathLike, check_output
-from embedfreeze.report.figures import (
+from embedfreeze.reports.figures import (
     COLORS,
     new_figure,
     picture_format,

@@ -9,10 +9,10 @@ from typing import Any
 from embedfreeze import storage
 from embedfreeze.coveragereport import stage_rows
 from embedfreeze.htmltext import Html, code, element, facts, join, table
-from embedfreeze.report.charts import draw_map, draw_norms
-from embedfreeze.report.coverageplot import draw_sizes, draw_stages
-from embedfreeze.report.findings import Findings
-from embedfreeze.report.inline import inline_svg
+from embedfreeze.reports.charts import draw_map, draw_norms
+from embedfreeze.reports.coverageplot import draw_sizes, draw_stages
+from embedfreeze.reports.findings import Findings
+from embedfreeze.reports.inline import inline_svg
 
 __all__ = ["page_of"]
 

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from embedfreeze import storage
+from embedfreeze.cosines import Near, listed
 from embedfreeze.coverage import Coverage
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.formats.inspecting.inspection import Inspection
 from embedfreeze.proof import FreezeProof
-from embedfreeze.report.rows import Rows
-from embedfreeze.report.tokenmap import TokenMap
+from embedfreeze.reports.rows import Rows
+from embedfreeze.reports.tokenmap import TokenMap
 
 __all__ = ["Findings"]
 
 ENDS = 5  # tokens with the shortest and the longest vectors
-Near = list[tuple[str, float]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +96,6 @@ class Findings:
             "shortest": self.shortest,
             "longest": self.longest,
             "map": None if self.map is None else self.map.to_dict(),
-            "neighbours": {
-                token: [{"token": other, "cosine": cosine} for other, cosine in near]
-                for token, near in self.neighbours.items()
-            },
+            "neighbours": listed(self.neighbours),
             "proof": None if self.proof is None else self.proof.to_dict(),
         }

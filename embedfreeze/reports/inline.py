@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from embedfreeze.htmltext import Html
-from embedfreeze.report.figures import new_figure, picture_style
+from embedfreeze.reports.figures import new_figure, picture_style
 
 __all__ = ["inline_svg"]
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from embedfreeze.plainlines import shown_token
-from embedfreeze.report.figures import COLORS
-from embedfreeze.report.rows import Rows
-from embedfreeze.report.tokenmap import TokenMap
+from embedfreeze.reports.figures import COLORS
+from embedfreeze.reports.rows import Rows
+from embedfreeze.reports.tokenmap import TokenMap
 
 __all__ = ["draw_map", "draw_norms"]
 

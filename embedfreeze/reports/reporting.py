@@ -30,13 +30,13 @@ from embedfreeze.formats import read
 from embedfreeze.formats.inspecting.inspection import Inspection, inspect
 from embedfreeze.formats.inspecting.scanning import quiet
 from embedfreeze.proof import FreezeProof, TableProof
-from embedfreeze.report.charts import draw_map, draw_norms
-from embedfreeze.report.coverageplot import draw_sizes, draw_stages
-from embedfreeze.report.figures import new_figure, picture_bytes, picture_style
-from embedfreeze.report.findings import Findings
-from embedfreeze.report.page import SQUARE, WIDE, page_of
-from embedfreeze.report.rows import Rows
-from embedfreeze.report.tokenmap import map_of
+from embedfreeze.reports.charts import draw_map, draw_norms
+from embedfreeze.reports.coverageplot import draw_sizes, draw_stages
+from embedfreeze.reports.figures import new_figure, picture_bytes, picture_style
+from embedfreeze.reports.findings import Findings
+from embedfreeze.reports.page import SQUARE, WIDE, page_of
+from embedfreeze.reports.rows import Rows
+from embedfreeze.reports.tokenmap import map_of
 from embedfreeze.table import Table
 from embedfreeze.vocabulary import Vocabulary
 

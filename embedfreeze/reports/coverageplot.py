@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from embedfreeze.coverage import MISSING, Coverage
-from embedfreeze.report.figures import COLORS, new_figure, picture_bytes, picture_style
+from embedfreeze.reports.figures import COLORS, new_figure, picture_bytes, picture_style
 
 __all__ = ["draw_coverage", "draw_sizes", "draw_stages"]
 
