@@ -58,6 +58,11 @@ def evaluate(
     case_sensitive : bool
         Default: as in gensim, words are compared in upper case, and the first row counts.
 
+    Returns
+    -------
+    Evaluation
+        Scores with what share of the pairs and questions they rest on; it prints as tables.
+
     Raises
     ------
     EmbedFreezeError

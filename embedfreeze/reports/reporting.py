@@ -83,6 +83,13 @@ class Report(Findings):
     def save(self, path: PathLike, *, overwrite: bool = False) -> None:
         """Write the page.
 
+        Parameters
+        ----------
+        path : path
+            Of the file.
+        overwrite : bool
+            May a file be replaced?
+
         Raises
         ------
         FileError
@@ -97,6 +104,13 @@ class Report(Findings):
 
     def save_pictures(self, folder: PathLike, *, overwrite: bool = False) -> list[str]:
         """Write the charts as PNG files into a folder, which appears whole or not at all.
+
+        Parameters
+        ----------
+        folder : path
+            New, or empty.
+        overwrite : bool
+            May charts of an earlier report be replaced?
 
         Returns
         -------
