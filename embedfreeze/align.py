@@ -102,7 +102,8 @@ class AlignedEmbeddings:
         )
 
     def _repr_html_(self) -> str:
-        from embedfreeze.notebook import SHOWN_TOKENS, bytes_told, rows_html
+        from embedfreeze.notebook import SHOWN_TOKENS, rows_html
+        from embedfreeze.plainlines import bytes_told
 
         found = {
             "dtype": self.dtype,

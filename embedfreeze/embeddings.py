@@ -219,7 +219,8 @@ class Embeddings:
         return f"Embeddings({len(self)} x {self.dim} {self.dtype}{where})"
 
     def _repr_html_(self) -> str:
-        from embedfreeze.notebook import SHOWN_TOKENS, bytes_told, rows_html
+        from embedfreeze.notebook import SHOWN_TOKENS, rows_html
+        from embedfreeze.plainlines import bytes_told
 
         memory = "ordinary memory" if self.sealed is None else told_memory(self.sealed)
         known = self.sealed is not None and self.sealed.digest_known

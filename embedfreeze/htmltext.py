@@ -11,6 +11,7 @@ from html import escape as escape_markup
 
 __all__ = ["Html", "cell", "code", "element", "escape", "facts", "join", "panel", "table"]
 
+LONGEST_TOKEN = 60  # characters
 # Greys that are seen on white and on black, and the colours of the page for all else.
 _LINE = "1px solid rgba(128,128,128,.45)"
 _CELL = f"padding:.2em .7em;border-bottom:{_LINE};vertical-align:top;background:transparent"
@@ -68,8 +69,12 @@ def join(parts: Iterable[object], between: str = "") -> Html:
 
 
 def code(token: str) -> Html:
-    """A token, whose direction does not turn that of its neighbours; an empty one is seen, too."""
-    return element("code", element("bdi", token or "''"), style="background:transparent")
+    """A token, whose direction does not turn that of its neighbours; an empty one is seen, too.
+
+    Of a page of text that somebody took for a token it is the beginning.
+    """
+    text = token if len(token) <= LONGEST_TOKEN else f"{token[:LONGEST_TOKEN]}\u2026"
+    return element("code", element("bdi", text or "''"), style="background:transparent")
 
 
 def table(

@@ -10,7 +10,6 @@ from embedfreeze.htmltext import Html, code, facts, join, panel, table
 
 __all__ = [
     "SHOWN_TOKENS",
-    "bytes_told",
     "coverage_html",
     "proof_html",
     "rows_html",
@@ -19,26 +18,6 @@ __all__ = [
 
 SHOWN_TOKENS = 5
 SHOWN_VALUES = 5
-SHOWN_CHARACTERS = 60
-
-
-def bytes_told(number: int) -> str:
-    """A number of bytes as people read it."""
-    size, unit = float(number), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.1f} {unit}" if unit != "B" else f"{number} B"
-
-
-def _code(token: str) -> Html:
-    """A token, or its beginning where somebody took a page of text for one."""
-    return code(token if len(token) <= SHOWN_CHARACTERS else token[:SHOWN_CHARACTERS] + "\u2026")
-
-
-def _codes(tokens: Iterable[str]) -> Html:
-    return join(map(_code, tokens), ", ")
 
 
 def rows_html(
@@ -68,7 +47,7 @@ def rows_html(
     more = ["\u2026"] if dim > shown else []
     head = ["token", *range(shown), *more]
     body = [
-        [_code(token), *(f"{float(value):.4g}" for value in vector[:shown]), *more]
+        [code(token), *(f"{float(value):.4g}" for value in vector[:shown]), *more]
         for token, vector in zip(tokens, values, strict=True)
     ]
     told = f"the first {len(tokens)} of {rows:,} rows" if len(tokens) < rows else None
@@ -82,11 +61,11 @@ def vocabulary_html(
     """A vocabulary: special tokens and their ids, then the first ordinary ones."""
     counted = any(count is not None for *_, count in shown)
     body = [
-        [number, _code(token), *([f"{count or 0:,}"] if counted else [])]
+        [number, code(token), *([f"{count or 0:,}"] if counted else [])]
         for number, token, count in shown
     ]
     head = ["id", "token", *(["count"] if counted else [])]
-    ids = (join([_code(token), f" {number}"]) for token, number in special.items())
+    ids = (join([code(token), f" {number}"]) for token, number in special.items())
     found = {"special tokens": join(ids, ", ") or "none"}
     first = table(head, body, numbers=[0, 2], caption="its first ordinary tokens")
     return panel(f"Vocabulary: {size:,} tokens", facts(found), first if body else "")
@@ -105,21 +84,22 @@ def coverage_html(report: Mapping[str, Any]) -> str:
 
 def _coverage_facts(report: Mapping[str, Any]) -> dict[str, object]:
     missing = [
-        _code(entry["token"])
+        code(entry["token"])
         if entry["count"] is None
-        else join([_code(entry["token"]), f" ({entry['count']:,})"])
+        else join([code(entry["token"]), f" ({entry['count']:,})"])
         for entry in report["missing"]
     ]
     sources = [
         join([part["source"] or "unnamed", f": {part['type']['found']:,} found"])
         for part in report["sources"]
     ]
+    special = join(map(code, report["special_in_file"]), ", ")
     return {
         "source": join(sources, "; ") if sources else report["source"],
         "most frequent missing" if "token" in report else "missing": join(missing, ", ") or None,
         "rows that serve several tokens": report["n_collisions"] or None,
         "tokens that the file repeats": report["n_duplicates"] or None,
-        "special tokens that the file has too": _codes(report["special_in_file"]) or None,
+        "special tokens that the file has too": special or None,
     }
 
 

@@ -1,10 +1,10 @@
-"""Tokens and tables in plain text, as people read them."""
+"""Tokens, sizes and tables in plain text, as people read them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["plain_table", "shown_token"]
+__all__ = ["bytes_told", "plain_table", "shown_token"]
 
 
 def shown_token(token: str, longest: int | None = None) -> str:
@@ -26,6 +26,22 @@ def shown_token(token: str, longest: int | None = None) -> str:
     as_it_is = token.isprintable() and token.strip() == token != "" and not quoted
     text = token if as_it_is else repr(token)
     return text if longest is None or len(text) <= longest else text[: longest - 1] + "\u2026"
+
+
+def bytes_told(number: int) -> str:
+    """A number of bytes in the unit that suits it.
+
+    Examples
+    --------
+    >>> bytes_told(999), bytes_told(1_414_800), bytes_told(3_600_000_000)
+    ('999 bytes', '1.4 MB', '3.6 GB')
+    """
+    if number < 1000:
+        return f"{number} bytes"
+    size, units = number / 1000, ["kB", "MB", "GB", "TB"]
+    while size >= 1000 and units[1:]:
+        size, units = size / 1000, units[1:]
+    return f"{size:,.1f} {units[0]}"
 
 
 def plain_table(rows: Sequence[Sequence[str]], left: int = 1) -> str:

@@ -228,9 +228,9 @@ def test_inspect_text(source: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run("inspect", source) == 0
     assert capsys.readouterr().out.split("\n") == [
         str(source),
-        "  format  glove, 0.0 MB",
+        f"  format  glove, {len(TEXT)} bytes",
         "  rows    3",
-        "  dim     2 (float32, 0.0 MB in memory)",
+        "  dim     2 (float32, 24 bytes in memory)",
         "  tokens  'king' 'queen' 'caf\u00e9' ...",
         "  found   zero rows: 1 (33.3 %); the first is 'king' on line 1",
         "",

@@ -97,7 +97,7 @@ def test_console_block_of_storage(tmp_path: Path) -> None:
     (converted,) = run_consoles(DOCS / "storage.md", ROOT, tmp_path)
     assert converted.returncode == 0, converted.stderr
     assert "7,074 rows of 50" in converted.stdout
-    assert "dim     50 (int8, 0.4 MB in memory)" in converted.stdout
+    assert "dim     50 (int8, 382.0 kB in memory)" in converted.stdout
 
 
 @pytest.mark.slow

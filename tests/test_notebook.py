@@ -100,7 +100,7 @@ def test_embeddings() -> None:
     assert "ordinary" in told  # the memory; not the token, which is the sixth
     assert "one more" not in told
     assert "float32" in told
-    assert "224 B, ordinary memory" in told
+    assert "224 bytes, ordinary memory" in told
     assert "0.3333" in told
     assert "digest" not in told  # nobody has hashed it
 

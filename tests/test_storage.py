@@ -328,12 +328,12 @@ def test_repeated_and_bad_rows(tmp_path: Path) -> None:
 def test_inspect_and_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ef.write(embeddings(), tmp_path / "f.txt")
     put(tmp_path / "words", b"t3\nT5\nzzz\n")
-    for dtype, size in (("bfloat16", 2 * DIM), ("int8", DIM + 4)):
+    for dtype, size, told in (("bfloat16", 2 * DIM, "1.1 kB"), ("int8", DIM + 4, "900 bytes")):
         out = str(tmp_path / "o.safetensors")
         main(["convert", str(tmp_path / "f.txt"), out, "--dtype", dtype, "--force"])
         found = ef.inspect(out)
         assert (found.dtype, found.dim, found.matrix_bytes) == (dtype, DIM, ROWS * size)
-        assert f"dim     {DIM} ({dtype}, 0.0 MB in memory)" in str(found)
+        assert f"dim     {DIM} ({dtype}, {told} in memory)" in str(found)
         source, words = str(tmp_path / "f.txt"), str(tmp_path / "words")
         assert not main(["align", source, out, "--vocabulary", words, "--dtype", dtype, "--force"])
         assert bits(ef.read(out).matrix[2:4]) == stored(MATRIX[[3, 5]], dtype)

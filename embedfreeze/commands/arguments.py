@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO, cast
 
 from embedfreeze.commands.parsing import checked_choice, options_of
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import FileError
-from embedfreeze.files import SPOOL_LIMIT, byte_count
+from embedfreeze.files import SPOOL_LIMIT, byte_count, spooled_input
 from embedfreeze.formats import FORMATS, read
 from embedfreeze.storage import DTYPES
 
@@ -23,6 +25,7 @@ __all__ = [
     "format_name",
     "input_of",
     "positive",
+    "read_twice",
     "rows_of",
     "standard",
     "table_of",
@@ -129,6 +132,16 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object, for a program to read"
     )
+
+
+@contextmanager
+def read_twice(name: str, options: argparse.Namespace) -> Iterator[str | BinaryIO]:
+    """A path, or for ``-`` a file of what comes from standard input, which can be gone through."""
+    if name != "-":
+        yield name
+        return
+    with spooled_input(standard("stdin"), options.spool_limit) as file:
+        yield file
 
 
 def rows_of(options: argparse.Namespace) -> dict[str, Any]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import BinaryIO
 
-from embedfreeze.commands.arguments import add_json, add_reading, standard
+from embedfreeze.commands.arguments import add_json, add_reading, read_twice
 from embedfreeze.commands.parsing import describe
 from embedfreeze.commands.terminal import show
-from embedfreeze.files import spooled_input
 from embedfreeze.formats.inspecting.diagnosis import diagnose
 
 __all__ = ["add_options"]
@@ -34,21 +32,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def _inspect(options: argparse.Namespace) -> int:
     """The diagnosis is the output, also that of a file that is missing or damaged."""
-    if options.path != "-":
-        return _diagnose(options.path, options)
-    with spooled_input(standard("stdin"), options.spool_limit) as file:  # it is gone through again
-        return _diagnose(file, options)
-
-
-def _diagnose(path: str | BinaryIO, options: argparse.Namespace) -> int:
-    found = diagnose(
-        path,
-        format=options.from_format,
-        member=options.member,
-        tokens=options.tokens,
-        allow_pickle=options.allow_pickle,
-        scan=options.scan,
-        spool_limit=options.spool_limit,
-    )
+    with read_twice(options.path, options) as path:
+        found = diagnose(
+            path,
+            format=options.from_format,
+            member=options.member,
+            tokens=options.tokens,
+            allow_pickle=options.allow_pickle,
+            scan=options.scan,
+            spool_limit=options.spool_limit,
+        )
     show(options, found, found.to_dict())
     return int(not found.loadable)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import BinaryIO
 
 from embedfreeze.commands.arguments import (
     add_json,
@@ -12,13 +11,13 @@ from embedfreeze.commands.arguments import (
     add_rows,
     add_table,
     positive,
+    read_twice,
     rows_of,
-    standard,
 )
 from embedfreeze.commands.parsing import describe, options_of
 from embedfreeze.commands.terminal import show
 from embedfreeze.commands.words import add_match, add_vocabulary, vocabulary_of
-from embedfreeze.files import check_folder, check_output, spooled_input
+from embedfreeze.files import check_folder, check_output
 from embedfreeze.reports.reporting import report
 
 __all__ = ["add_options"]
@@ -61,30 +60,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    if options.table != "-":
-        return _write(options.table, options)
-    with spooled_input(standard("stdin"), options.spool_limit) as file:  # it is gone through again
-        return _write(file, options)
-
-
-def _write(table: str | BinaryIO, options: argparse.Namespace) -> None:
     name = "report" if options.table == "-" else os.path.basename(options.table.rstrip("/"))
     page = options.output or f"{name}.html"
     check_output(page, overwrite=options.force)
     if options.pictures is not None:
         check_folder(options.pictures, overwrite=options.force)
     words = options.vocabulary
-    found = report(
-        table,
-        vocabulary=None if words is None else vocabulary_of(words, options),
-        match=options.match,
-        neighbours_of=options.neighbours,
-        proof=options.proof,
-        points=options.points,
-        format=options.from_format,
-        member=options.member,
-        **rows_of(options),
-    )
+    vocabulary = None if words is None else vocabulary_of(words, options)
+    with read_twice(options.table, options) as table:
+        found = report(
+            table,
+            vocabulary=vocabulary,
+            match=options.match,
+            neighbours_of=options.neighbours,
+            proof=options.proof,
+            points=options.points,
+            format=options.from_format,
+            member=options.member,
+            **rows_of(options),
+        )
     found.save(page, overwrite=options.force)
     pictures = []
     if options.pictures is not None:

@@ -9,6 +9,7 @@ from typing import Any
 from embedfreeze import storage
 from embedfreeze.coveragereport import stage_rows
 from embedfreeze.htmltext import Html, code, element, facts, join, table
+from embedfreeze.plainlines import bytes_told
 from embedfreeze.reports.charts import draw_map, draw_norms
 from embedfreeze.reports.coverageplot import draw_sizes, draw_stages
 from embedfreeze.reports.findings import Findings
@@ -124,7 +125,7 @@ def _numbers(report: Findings) -> Html:
         "rows": f"{len(report.embeddings):,}",
         "dim": f"{report.embeddings.dim:,}",
         "dtype": report.embeddings.dtype,
-        "memory": _bytes(report.embeddings.matrix.nbytes),
+        "memory": bytes_told(report.embeddings.matrix.nbytes),
     }
     if report.coverage is not None:
         found["coverage by type"] = f"{report.coverage.share():.1%}"
@@ -163,7 +164,7 @@ def _file(report: Findings) -> Iterator[Html]:
                 "path": found.path,
                 "format": f"{found.format}{packed}",
                 "member": found.member,
-                "size": None if found.file_bytes is None else _bytes(found.file_bytes),
+                "size": None if found.file_bytes is None else bytes_told(found.file_bytes),
                 "first tokens": first,
             }
         ),
@@ -310,7 +311,7 @@ def _memory(report: Findings) -> Iterator[Html]:
     for dtype in storage.DTYPES:
         size = len(embeddings) * storage.row_bytes(dtype, embeddings.dim)
         name = f"{dtype}, as this table" if dtype == embeddings.dtype else dtype
-        rows.append((name, _bytes(size)))
+        rows.append((name, bytes_told(size)))
     yield table(["dtype", "memory"], rows, numbers=[1])
 
 
@@ -327,10 +328,3 @@ def _proof(report: Findings) -> Iterator[Html]:
         )
         return
     yield element("p", str(report.proof), class_="digest")
-
-
-def _bytes(size: int) -> str:
-    for unit, power in (("GB", 9), ("MB", 6), ("kB", 3)):
-        if size >= 10**power:
-            return f"{size / 10**power:,.1f} {unit}"
-    return f"{size:,} bytes"

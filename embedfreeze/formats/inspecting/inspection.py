@@ -26,6 +26,7 @@ from embedfreeze.formats.inspecting.remarks import Remark
 from embedfreeze.formats.inspecting.scanning import Scan, quiet
 from embedfreeze.formats.inspecting.scanning import scan as scan_rows
 from embedfreeze.formats.verbs import open_reading
+from embedfreeze.plainlines import bytes_told
 
 __all__ = ["Inspection", "ends", "inspect", "kind_line", "without_path"]
 
@@ -91,7 +92,7 @@ class Inspection:
 
     def __str__(self) -> str:
         rows = "not counted (compressed)" if self.rows is None else f"{self.rows:,}"
-        size = "" if self.matrix_bytes is None else f", {self.matrix_bytes / 1e6:,.1f} MB in memory"
+        size = "" if self.matrix_bytes is None else f", {bytes_told(self.matrix_bytes)} in memory"
         lines = [
             f"{self.path}",
             kind_line(self.format, self.container, self.file_bytes),
@@ -106,7 +107,7 @@ class Inspection:
 def kind_line(format: str, container: str | None, file_bytes: int | None) -> str:
     """What a file is, as a line of a diagnosis."""
     packed = f" in {container}" if container else ""
-    file = "" if file_bytes is None else f", {file_bytes / 1e6:,.1f} MB"
+    file = "" if file_bytes is None else f", {bytes_told(file_bytes)}"
     return f"  format  {format}{packed}{file}"
 
 
