@@ -42,7 +42,7 @@ class CheckLog:
             ) from error
         self._folder = name_of(log_dir)
         self._writer: Any = None
-        self._nanoseconds = self._checks = 0
+        self._epochs = self._nanoseconds = self._checks = 0
 
     def timed(self, check: Callable[[Find], None]) -> Callable[[Find], None]:
         """The same check, whose time is added up."""
@@ -56,26 +56,31 @@ class CheckLog:
         return run
 
     def begin(self) -> None:
-        """Open the log, if it is not yet.
+        """Open the log.
 
         Raises
         ------
         FileError
             It cannot be written.
         """
-        if self._writer is None:
-            with self._errors():
-                self._writer = tf.summary.create_file_writer(self._folder)
+        with self._errors():
+            self._writer = tf.summary.create_file_writer(self._folder)
         self._nanoseconds = self._checks = 0
 
-    def write(self, epoch: int, steps: int) -> None:
-        """Write what an epoch, counted from 0 as Keras does, has cost, and all steps so far."""
-        with self._errors(), self._writer.as_default(step=epoch):
+    def write(self, steps: int) -> None:
+        """Write what an epoch has cost, and all steps so far; epochs count over all trainings."""
+        with self._errors(), self._writer.as_default(step=self._epochs):
             tf.summary.scalar(COUNT, steps)
             if self._checks:
                 tf.summary.scalar(COST, self._nanoseconds / self._checks / 1000)
             self._writer.flush()
+        self._epochs += 1
         self._nanoseconds = self._checks = 0
+
+    def end(self) -> None:
+        """Close the log."""
+        with self._errors():
+            self._writer.close()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

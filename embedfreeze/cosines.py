@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -13,14 +13,17 @@ from embedfreeze import storage
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import EmbedFreezeError, UnknownTokenError
 from embedfreeze.nearest import NearestSpellings
-from embedfreeze.threads import spans, thread_count, thread_map
+from embedfreeze.threads import spans, thread_count, thread_imap
 
 __all__ = ["Near", "listed", "neighbours"]
 
+TOGETHER = 32  # blocks whose nearest rows are brought together at a time
 BLOCK_BYTES = 1 << 20  # of float64 rows in work, for each thread: they stay in the cache
 Near = list[tuple[str, float]]
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
+Nearest = tuple[Int64, npt.NDArray[np.float32]]  # rows and their cosines, the nearest first
+_NOTHING: Nearest = (np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 @overload
@@ -41,9 +44,9 @@ def neighbours(
     """The nearest tokens by cosine, of one token or of each of several.
 
     The rows are gone through a block at a time, so that a mapped table of any size takes a few
-    megabytes of memory. Cosines are computed in float64 from the exact values and rounded to
-    float32 at the end; those of gensim's `most_similar` are float32 all the way and differ in the
-    last digits.
+    megabytes of memory, and what the neighbours of all tokens take. Cosines are computed in
+    float64 from the exact values and rounded to float32 at the end; those of gensim's
+    `most_similar` are float32 all the way and differ in the last digits.
 
     Parameters
     ----------
@@ -60,7 +63,8 @@ def neighbours(
     -------
     list of (str, float), or dict of str to that list
         Neighbours and their cosines, the nearest first, equal ones in the order of their rows. The
-        token itself is left out, and so are rows of zeros, or that are not finite.
+        token itself is left out, and so are rows of zeros, or that are not finite, and those of a
+        store that no source gave: of special tokens, and what a policy for missing tokens made.
 
     Raises
     ------
@@ -94,14 +98,20 @@ def listed(found: Mapping[str, Near]) -> dict[str, list[dict[str, Any]]]:
 
 def _found(embeddings: Embeddings, asked: list[str], n: int, threads: int) -> dict[str, Near]:
     rows = _rows(embeddings, asked)
-    search = _Search(embeddings.matrix, rows, _directions(embeddings, asked, rows), n)
+    directions = _directions(embeddings, asked, rows)
+    search = _Search(embeddings.matrix, embeddings.alignment.found, rows, directions, n)
     step = max(1, BLOCK_BYTES // (8 * max(1, embeddings.dim)))
-    blocks = thread_map(search.block, spans(0, len(embeddings), step), threads)
+    best = [[_NOTHING] for _ in asked]
+    blocks = thread_imap(search.block, spans(0, len(embeddings), step), threads)
+    for number, block in enumerate(blocks, start=1):
+        for known, near in zip(best, block, strict=True):
+            known.append(near)
+        if number % TOGETHER == 0:
+            best = [[_nearest_of(known, n)] for known in best]
     spelled = embeddings.tokens.escaped()
-    best = (_best([block[i] for block in blocks], n) for i in range(len(asked)))
     return {
-        token: [(spelled[row], cosine) for row, cosine in near]
-        for token, near in zip(asked, best, strict=True)
+        token: [(spelled[row], cosine) for row, cosine in _listed(_nearest_of(known, n))]
+        for token, known in zip(asked, best, strict=True)
     }
 
 
@@ -146,11 +156,12 @@ class _Search:
     """What is looked for: the nearest `n` of each of several directions."""
 
     matrix: npt.NDArray[Any]
+    found: npt.NDArray[np.bool_] | None
     own: Int64
     directions: Float64
     n: int
 
-    def block(self, span: tuple[int, int]) -> list[tuple[Int64, npt.NDArray[np.float32]]]:
+    def block(self, span: tuple[int, int]) -> list[Nearest]:
         """For each direction the nearest rows of a block and their cosines, the nearest first."""
         low, high = span
         rows = storage.decode(self.matrix[low:high]).astype(np.float64)
@@ -158,13 +169,13 @@ class _Search:
             products = np.stack([rows @ direction for direction in self.directions])
             cosines = products / np.sqrt(_squares(rows))
         cosines[~np.isfinite(cosines)] = -np.inf
+        if self.found is not None:
+            cosines[:, ~self.found[low:high]] = -np.inf
         mine = np.flatnonzero((self.own >= low) & (self.own < high))
         cosines[mine, self.own[mine] - low] = -np.inf
         return [self._nearest(each, low) for each in cosines.astype(np.float32)]
 
-    def _nearest(
-        self, cosines: npt.NDArray[np.float32], low: int
-    ) -> tuple[Int64, npt.NDArray[np.float32]]:
+    def _nearest(self, cosines: npt.NDArray[np.float32], low: int) -> Nearest:
         least = -np.inf
         if self.n < len(cosines):
             least = np.partition(cosines, -self.n)[-self.n]
@@ -173,9 +184,14 @@ class _Search:
         return rows + low, cosines[rows]
 
 
-def _best(blocks: list[tuple[Int64, npt.NDArray[np.float32]]], n: int) -> list[tuple[int, float]]:
-    """The nearest rows of all blocks; of equal ones, those of an earlier block come first."""
+def _nearest_of(blocks: Sequence[Nearest], n: int) -> Nearest:
+    """The nearest rows of several blocks; of equal ones, those of an earlier block come first."""
     rows = np.concatenate([block[0] for block in blocks])
     cosines = np.concatenate([block[1] for block in blocks])
     order = np.argsort(-cosines, kind="stable")[:n]
-    return list(zip(rows[order].tolist(), cosines[order].tolist(), strict=True))
+    return rows[order], cosines[order]
+
+
+def _listed(nearest: Nearest) -> Iterator[tuple[int, float]]:
+    rows, cosines = nearest
+    return zip(rows.tolist(), cosines.tolist(), strict=True)

@@ -57,6 +57,14 @@ class Alignment:
         filled: npt.NDArray[np.bool_] = self.coverage.stages.max(axis=0) == MISSING
         return filled
 
+    @cached_property
+    def found(self) -> npt.NDArray[np.bool_] | None:
+        """bool [n]: rows that a source gave to an ordinary token; None where that is not known."""
+        if self.coverage is None:
+            return None
+        found: npt.NDArray[np.bool_] = self.coverage.stages.max(axis=0) >= 0
+        return found
+
 
 def provenance_stored_as(provenance: dict[str, Any], dtype: str) -> dict[str, Any]:
     """The provenance of rows that were stored in another dtype at the end: all of these dtypes."""

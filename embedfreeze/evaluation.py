@@ -41,7 +41,7 @@ def evaluate(
     """Word similarity and analogies, by gensim's own evaluators on the same memory.
 
     Questions with a word that the table has not are left out, and counted. Rows of a store that a
-    policy for missing tokens filled in are no rows of their tokens, and take no part.
+    policy for missing tokens filled in, and those of special tokens, take no part.
 
     Parameters
     ----------
@@ -111,9 +111,9 @@ def _searched(embeddings: Embeddings, restrict_vocab: int) -> Embeddings:
     """The rows that take part, as float32: over the same memory where they are that already."""
     n = min(len(embeddings), restrict_vocab)
     tokens, matrix = embeddings.tokens.escaped().part(0, n), embeddings.matrix[:n]
-    filled = embeddings.alignment.filled
-    if filled is not None and filled[:n].any():
-        rows = np.flatnonzero(~filled[:n])
+    found = embeddings.alignment.found
+    if found is not None and not found[:n].all():
+        rows = np.flatnonzero(found[:n])
         tokens, matrix = tokens.take(rows), matrix[rows]
     return Embeddings(tokens, matrix).astype("float32")
 

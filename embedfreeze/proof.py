@@ -162,7 +162,7 @@ class TableProof:
     __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __str__(self) -> str:
-        name = "the variable" if self.address else "the store"
+        name = "the variable" if self.address else "the table"
         name = name if self.layer is None else f"layer {self.layer!r}"
         shape = " x ".join(map(str, self.shape)) or "scalar"
         digest = "digest" if self.complete else "recorded digest"

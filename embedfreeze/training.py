@@ -90,14 +90,15 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]
     log_dir : path, optional
         Write for TensorBoard, at the end of each epoch, what a check costs
         (``freeze_guard/microseconds_per_check``) and how many steps were checked so far
-        (``freeze_guard/steps_checked``). It needs ``pip install "embedfreeze[tensorboard]"``.
+        (``freeze_guard/steps_checked``). Epochs are numbered from 0, over all fits that this guard
+        sees. It needs ``pip install "embedfreeze[tensorboard]"``.
 
     Raises
     ------
     EmbedFreezeError
         TensorBoard is not installed, which TensorFlow needs to write for it.
     FileError
-        From `fit`: the log cannot be written.
+        From `fit`: the system says that the log cannot be written.
     FrozenBytesChanged
         From `fit`, with layer, step, and row and token or block. Steps are numbered from 1, over
         all fits that this guard sees; under `steps_per_execution` it is a range of steps. Changes
@@ -172,7 +173,11 @@ class FreezeGuard(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._check_now(lambda: self._checked)
         if self._log is not None:
-            self._log.write(epoch, self._checked)
+            self._log.write(self._checked)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if self._log is not None:
+            self._log.end()
 
     def on_test_begin(self, logs: Any = None) -> None:
         self._begin()

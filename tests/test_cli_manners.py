@@ -514,7 +514,7 @@ def test_verify_a_store(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     digest = ef.read("t.safetensors").digest
     assert cli.main(["verify", "t.safetensors"]) == 0
     told = capsys.readouterr().out
-    assert told.startswith("no frozen byte of 't.safetensors' changed: the store (4 x 2 float32")
+    assert told.startswith("no frozen byte of 't.safetensors' changed: the table (4 x 2 float32")
     assert digest in told
     found = printed(capsys, "verify", "t.safetensors")
     assert found["verified"] is True

@@ -1,5 +1,6 @@
 """What a training shows: the cost of its checks in TensorBoard, and its history as a picture."""
 
+import os
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -48,7 +49,7 @@ def test_the_guard_logs_its_cost_and_the_steps(several: int, tmp_path: Path) -> 
     assert sorted(found) == [COST, COUNT]
     assert found[COUNT] == [(0, STEPS), (1, 2 * STEPS), (2, 3 * STEPS)]
     assert [step for step, _ in found[COST]] == [0, 1, 2]
-    assert all(1 < cost < 1e5 for _, cost in found[COST])
+    assert all(cost > 0 for _, cost in found[COST])
     assert guard.proof().steps == 3 * STEPS
 
 
@@ -64,10 +65,11 @@ def test_the_cost_is_the_mean_of_an_epoch(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_second_fit_goes_on_in_the_same_log(tmp_path: Path) -> None:
     guard, model = FreezeGuard(log_dir=tmp_path), stock()
-    fit(model, guard, epochs=1)
-    model.fit(IDS, LABELS, batch_size=4, epochs=2, initial_epoch=1, verbose=0, callbacks=[guard])
-    assert scalars(tmp_path)[COUNT] == [(0, STEPS), (1, 2 * STEPS)]
-    assert len(list(tmp_path.iterdir())) == 1
+    open_files = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        fit(model, guard, epochs=2)
+    assert scalars(tmp_path)[COUNT] == [(i, (i + 1) * STEPS) for i in range(6)]
+    assert len(os.listdir("/proc/self/fd")) == open_files
 
 
 def test_without_a_log_nothing_is_timed() -> None:
