@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape as escape_markup
 
+from embedfreeze.plainlines import shown_token
+
 __all__ = ["Html", "cell", "code", "element", "escape", "facts", "join", "panel", "table"]
 
-LONGEST_TOKEN = 60  # characters
+LONGEST_TOKEN = 61  # characters, with the dots
 # Greys that are seen on white and on black, and the colours of the page for all else.
 _LINE = "1px solid rgba(128,128,128,.45)"
 _CELL = f"padding:.2em .7em;border-bottom:{_LINE};vertical-align:top;background:transparent"
@@ -69,12 +71,12 @@ def join(parts: Iterable[object], between: str = "") -> Html:
 
 
 def code(token: str) -> Html:
-    """A token, whose direction does not turn that of its neighbours; an empty one is seen, too.
+    """A token as `shown_token` has it, whose direction does not turn that of its neighbours.
 
     Of a page of text that somebody took for a token it is the beginning.
     """
-    text = token if len(token) <= LONGEST_TOKEN else f"{token[:LONGEST_TOKEN]}\u2026"
-    return element("code", element("bdi", text or "''"), style="background:transparent")
+    text = shown_token(token, LONGEST_TOKEN)
+    return element("code", element("bdi", text), style="background:transparent")
 
 
 def table(

@@ -16,8 +16,8 @@ PACKAGE = Path(__file__).parents[1] / "embedfreeze"
 # Top to bottom. A package stands for its modules, which may import each other (without a circle).
 LEVELS = [
     "errors",
-    "htmltext",
     "plainlines",
+    "htmltext",
     "coveragereport",
     "notebook",
     "backend",

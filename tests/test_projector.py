@@ -106,7 +106,7 @@ def test_rows_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
     assert labels_of(tmp_path / "logs") == ["a", "d"]
     vectors = _read_tensor_tsv_file(str(tmp_path / "logs" / "vectors.tsv"))
     assert bits(vectors) == bits(matrix[[0, 3]])
-    with pytest.raises(EmbedFreezeError, match="received 1 that are not"):
+    with pytest.raises(EmbedFreezeError, match="received 1 rows of which none is"):
         ef.write_projector(ef.Embeddings(["b"], matrix[1:2]), tmp_path / "none")
     assert not (tmp_path / "none").exists()
 

@@ -16,7 +16,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser import DESKTOP, PHONE, browser, opened
 from playwright.sync_api import Browser
-from samples import put
+from samples import child, put
 from sklearn.decomposition import PCA
 
 import embedfreeze as ef
@@ -30,6 +30,20 @@ ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "data" / "glove.6B.50d.sample.txt"
 MAIN = "import sys; from embedfreeze.cli import main; sys.exit(main())"
 CASES = ["counted", "hostile", "sample", "tiny", "zeros"]
+MEMORY = """
+import sys
+import embedfreeze as ef
+
+def resident():
+    fields = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    return sum(int(fields[name].split()[0]) for name in ("RssAnon", "RssShmem")) * 1024
+
+words = ef.Vocabulary.from_file(sys.argv[2])
+table = ef.read(sys.argv[1])
+level = resident()
+found = ef.report(table, vocabulary=words, neighbours_of="t5")
+print(resident() - level, found.coverage.found())
+"""
 EVIL = [
     "<script>document.title='gone'</script>",
     '"><img src=x onerror=alert(1)>',
@@ -119,7 +133,7 @@ def test_rows_to_look_at() -> None:
     assert rows.zero.tolist() == [1, 5]
     assert rows.not_finite.tolist() == [3, 8]
     assert rows.ordinary.tolist() == [0, 2, 4, 6, 7]
-    assert [group.tolist() for group in rows.groups] == [[0, 2, 7], [4, 6]]
+    assert [group.tolist() for group in rows.groups(9)] == [[0, 2, 7], [4, 6]]
     assert rows.to_dict() == {
         "norms": {"min": 5**0.5, "median": 5**0.5, "mean": (3 * 5**0.5 + 10) / 5, "max": 5.0},
         "zero_rows": 2,
@@ -197,6 +211,41 @@ def test_coverage_of_a_store_is_that_it_was_saved_with(
     found = ef.report(tmp_path / "table.safetensors")
     assert found.coverage is not None
     assert found.coverage.found(by="token") == 119
+
+
+def test_coverage_copies_no_rows(tmp_path: Path) -> None:
+    tokens = [f"t{i}" for i in range(200_000)]
+    (tmp_path / "words.txt").write_text("\n".join(tokens), encoding="utf-8")
+    matrix = np.ones((len(tokens), 200), np.float32)
+    matrix[:, 0] = np.arange(len(tokens))
+    ef.write(ef.Embeddings(tokens, matrix), tmp_path / "table.safetensors")
+    told = child(MEMORY, tmp_path / "table.safetensors", tmp_path / "words.txt")
+    used, found = map(int, told.split())
+    assert found == len(tokens)
+    assert used < matrix.nbytes
+
+
+def test_rows_that_a_policy_filled_in_are_no_words(
+    sample: ef.Embeddings, counted: ef.Vocabulary, tmp_path: Path
+) -> None:
+    aligned = ef.align(sample, counted, oov="mean", special={"[UNK]": "mean"})
+    aligned.save(tmp_path / "table.safetensors")
+    table = ef.read(tmp_path / "table.safetensors")
+    found = ef.report(table, neighbours_of="film")
+    assert [token for token, _ in found.neighbours["film"]] == ["the", "The"]
+    assert ef.neighbours(table, "qwertyuiop", 1)  # what is asked for may be filled in
+
+
+@pytest.mark.parametrize("options", [{"points": 0}, {"points": -1}, {"listed": 0}])
+def test_numbers_that_make_no_sense(sample: ef.Embeddings, options: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"must be at least 1, received"):
+        ef.report(sample, **options)
+
+
+def test_tokens_that_are_no_utf8(tmp_path: Path) -> None:
+    source = put(tmp_path / "latin.txt", b"caf\xe9 1 2 3\nking 3 4 5\nqueen 9 4 1\nx 1 1 0\n")
+    ef.write(ef.read(source, unicode_errors="surrogateescape"), tmp_path / "t.safetensors")
+    assert "caf\\udce9" in ef.report(tmp_path / "t.safetensors").html
 
 
 # The proof.

@@ -1,5 +1,6 @@
 """What a training shows: the cost of its checks in TensorBoard, and its history as a picture."""
 
+import gc
 import os
 import sys
 import xml.etree.ElementTree as ET
@@ -65,11 +66,13 @@ def test_the_cost_is_the_mean_of_an_epoch(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_second_fit_goes_on_in_the_same_log(tmp_path: Path) -> None:
     guard, model = FreezeGuard(log_dir=tmp_path), stock()
+    gc.collect()  # what earlier tests left open
     open_files = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         fit(model, guard, epochs=2)
     assert scalars(tmp_path)[COUNT] == [(i, (i + 1) * STEPS) for i in range(6)]
-    assert len(os.listdir("/proc/self/fd")) == open_files
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) <= open_files
 
 
 def test_without_a_log_nothing_is_timed() -> None:

@@ -16,6 +16,7 @@ __all__ = ["draw_map", "draw_norms"]
 
 BINS = 60
 LONGEST = 24  # characters of a label
+DOT = 2  # points around the middle of a point
 # Where a label may stand, seen from its point: its own anchor, and the way there in points.
 SIDES = (
     ("left", "center", 4, 0),
@@ -39,7 +40,7 @@ def draw_norms(axes: Any, rows: Rows) -> None:
 
 
 def draw_map(axes: Any, found: TokenMap) -> None:
-    """The tokens at their points; a name that has no room is left out, the later ones first."""
+    """The tokens at their points; a name without room is left out, the later ones first."""
     first, second = found.shares
     axes.set_xlabel(f"first principal component ({first:.0%} of the variance)")
     axes.set_ylabel(f"second ({second:.0%})")
@@ -53,7 +54,7 @@ def draw_map(axes: Any, found: TokenMap) -> None:
     places = axes.transData.transform(found.points) * pixels
     frame = axes.get_window_extent()
     inside = (frame.x0 * pixels, frame.y0 * pixels, frame.x1 * pixels, frame.y1 * pixels)
-    taken: list[Box] = []
+    taken = [(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in places.tolist()]
     for token, point, place in zip(found.tokens, found.points, places.tolist(), strict=True):
         text = _label(axes, shown_token(token, LONGEST), point)
         size = text.get_window_extent()
@@ -68,9 +69,7 @@ def draw_map(axes: Any, found: TokenMap) -> None:
 
 
 def _label(axes: Any, text: str, point: Any) -> Any:
-    return axes.annotate(
-        text, point, (0, 0), textcoords="offset points", fontsize=8, parse_math=False
-    )
+    return axes.annotate(text, point, (0, 0), textcoords="offset points", fontsize=8)
 
 
 def _free_side(

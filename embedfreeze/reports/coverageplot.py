@@ -78,12 +78,14 @@ def draw_sizes(axes: Any, coverage: Coverage) -> None:
         order = np.argsort(-weights["token"], kind="stable")
         ids, weights["token"] = ids[order], weights["token"][order]
     found = coverage.stage_of_id[ids] >= 0
+    lowest = 1.0
     for by, color in _kinds(coverage):
         share = np.cumsum(weights[by] * found) / np.maximum(1, np.cumsum(weights[by]))
+        lowest = min(lowest, float(share.min(initial=1)))
         axes.plot(np.arange(1, len(ids) + 1), 100 * share, color=color, label=f"{by}s")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.set_ylim(0, 103)
+    axes.set_ylim(max(0, 10 * int(10 * lowest) - 10), 103)
     first = "the first n" if counts is None else "the n most frequent"
     axes.set_xlabel(f"n, {first} of {len(ids):,}")
     axes.set_ylabel("percent found")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +18,7 @@ from embedfreeze.files import PathLike, atomic_output, name_of
 __all__ = [
     "COLORS",
     "PICTURES",
+    "Chart",
     "new_figure",
     "picture_bytes",
     "picture_format",
@@ -35,6 +37,7 @@ _NOTHING = {"png": {"Software": None}, "svg": {"Date": None}}  # what would diff
 def _matplotlib(module: str) -> Any:
     """A module of matplotlib; `EmbedFreezeError` where that is missing."""
     try:
+        import_module("matplotlib")
         return import_module(module)
     except ModuleNotFoundError as error:
         raise EmbedFreezeError(
@@ -44,16 +47,18 @@ def _matplotlib(module: str) -> Any:
 
 @contextmanager
 def picture_style(settings: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
-    """Text of one size, and SVG whose names do not change from run to run; further settings.
+    """matplotlib's own settings, whatever the user's are, and further ones.
+
+    Text is of one size and is no mathematics, and the names in SVG do not change from run to run.
 
     Raises
     ------
     EmbedFreezeError
         matplotlib is not installed.
     """
-    context = _matplotlib("matplotlib").rc_context
+    ours = {"svg.hashsalt": "embedfreeze", "font.size": 10, "text.parse_math": False, **settings}
     with (
-        context({"svg.hashsalt": "embedfreeze", "font.size": 10, **settings}),
+        _matplotlib("matplotlib.style").context(["default", ours]),
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box stands for it
@@ -71,6 +76,31 @@ def new_figure(width: float, height: float) -> Any:
     figure = _matplotlib("matplotlib.figure").Figure((width, height), layout="constrained")
     _matplotlib("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
     return figure
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure of one chart, not drawn yet.
+
+    Attributes
+    ----------
+    draw : callable
+        Draws it on the axes that it is given.
+    size : tuple of float
+        Width and height, in inches.
+    label : str
+        What it shows, for who does not see it.
+    """
+
+    draw: Callable[[Any], None]
+    size: tuple[float, float]
+    label: str
+
+    def figure(self) -> Any:
+        """A new figure of it, to be made and saved under `picture_style`."""
+        figure = new_figure(*self.size)
+        self.draw(figure.subplots())
+        return figure
 
 
 def picture_bytes(figure: Any, format: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -14,11 +15,15 @@ from embedfreeze.coverage import Coverage
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.formats.inspecting.inspection import Inspection
 from embedfreeze.proof import FreezeProof
+from embedfreeze.reports.charts import draw_map, draw_norms
+from embedfreeze.reports.coverageplot import draw_sizes, draw_stages
+from embedfreeze.reports.figures import Chart
 from embedfreeze.reports.rows import Rows
 from embedfreeze.reports.tokenmap import TokenMap
 
 __all__ = ["Findings"]
 
+WIDE, SQUARE = (5.4, 3.6), (7.6, 6.4)  # inches
 ENDS = 5  # tokens with the shortest and the longest vectors
 
 
@@ -77,6 +82,24 @@ class Findings:
         ordinary = self.rows.ordinary
         order = np.argsort(sign * self.rows.norms[ordinary], kind="stable")[:ENDS]
         return [self.embeddings.tokens[i] for i in ordinary[order].tolist()]
+
+    @property
+    def charts(self) -> dict[str, Chart]:
+        """What there is to draw, by name."""
+        found = {}
+        if self.coverage is not None:
+            stages = partial(draw_stages, coverage=self.coverage)
+            found["coverage-stages"] = Chart(stages, WIDE, "Coverage by stage, as in the table")
+            sizes = partial(draw_sizes, coverage=self.coverage)
+            told = "Share of the n first tokens that have a row, for growing n"
+            found["coverage-sizes"] = Chart(sizes, WIDE, told)
+        if len(self.rows.ordinary):
+            norms = partial(draw_norms, rows=self.rows)
+            found["norms"] = Chart(norms, WIDE, "Histogram of the lengths of the vectors")
+        if self.map is not None:
+            told = f"Map of {len(self.map.tokens)} tokens by principal component analysis"
+            found["map"] = Chart(partial(draw_map, found=self.map), SQUARE, told)
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers and the tokens of the page, ready for JSON."""

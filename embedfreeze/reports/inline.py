@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
-from typing import Any
 from xml.etree import ElementTree
 
 from embedfreeze.htmltext import Html
-from embedfreeze.reports.figures import new_figure, picture_style
+from embedfreeze.reports.figures import Chart, picture_style
 
 __all__ = ["inline_svg"]
 
@@ -28,27 +26,19 @@ _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}hre
 _DROPPED = {f"{_SVG}metadata", f"{_SVG}style"}
 
 
-def inline_svg(
-    draw: Callable[[Any], None], size: tuple[float, float], name: str, label: str
-) -> Html:
+def inline_svg(chart: Chart, name: str) -> Html:
     """A chart as an SVG element.
 
     Parameters
     ----------
-    draw : callable
-        Draws it on the axes that it is given.
-    size : tuple of float
-        Width and height, in inches.
+    chart : Chart
+        What is drawn.
     name : str
         Stands before each id, so that those of several charts in a page differ.
-    label : str
-        What the chart shows, for who does not see it.
     """
     out = io.BytesIO()
     with picture_style(_STYLE):
-        figure = new_figure(*size)
-        draw(figure.subplots())
-        figure.savefig(out, format="svg", facecolor="none", metadata={"Date": None})
+        chart.figure().savefig(out, format="svg", facecolor="none", metadata={"Date": None})
     root = ElementTree.fromstring(out.getvalue())  # noqa: S314 (matplotlib wrote it just now)
     for parent in list(root.iter()):
         for child in [child for child in parent if child.tag in _DROPPED]:
@@ -57,7 +47,7 @@ def inline_svg(
         _adapt(found, name)
     for side in ("width", "height"):
         del root.attrib[side]  # the view box stays: it is as wide as the page lets it be
-    root.attrib.update({"role": "img", "aria-label": label})
+    root.attrib.update({"role": "img", "aria-label": chart.label})
     return Html(ElementTree.tostring(root, encoding="unicode", short_empty_elements=False))
 
 

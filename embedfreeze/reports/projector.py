@@ -120,7 +120,8 @@ def write_projector(
     shown = rows[finite]
     if not len(shown):
         raise EmbedFreezeError(
-            f"at least one row must be finite to be shown, received {len(rows)} that are not"
+            f"at least one row must be finite to be shown, received {len(rows)} rows of which "
+            f"none is: give a table of vectors"
         )
     config = os.path.join(place, CONFIG)
     with _folder(place), atomic_files(config, overwrite=overwrite) as output:

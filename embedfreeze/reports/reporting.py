@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
-from functools import cached_property, partial
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,9 @@ from embedfreeze.formats import read
 from embedfreeze.formats.inspecting.inspection import Inspection, inspect
 from embedfreeze.formats.inspecting.scanning import quiet
 from embedfreeze.proof import FreezeProof, TableProof
-from embedfreeze.reports.charts import draw_map, draw_norms
-from embedfreeze.reports.coverageplot import draw_sizes, draw_stages
-from embedfreeze.reports.figures import new_figure, picture_bytes, picture_style
+from embedfreeze.reports.figures import picture_bytes, picture_style
 from embedfreeze.reports.findings import Findings
-from embedfreeze.reports.page import SQUARE, WIDE, page_of
+from embedfreeze.reports.page import page_of
 from embedfreeze.reports.rows import Rows
 from embedfreeze.reports.tokenmap import map_of
 from embedfreeze.table import Table
@@ -66,19 +65,6 @@ class Report(Findings):
             matplotlib is not installed.
         """
         return page_of(self)
-
-    @property
-    def charts(self) -> dict[str, tuple[Callable[[Any], None], tuple[float, float]]]:
-        """What draws each chart on axes, and its width and height in inches."""
-        found: dict[str, tuple[Callable[[Any], None], tuple[float, float]]] = {}
-        if self.coverage is not None:
-            found["coverage-stages"] = partial(draw_stages, coverage=self.coverage), WIDE
-            found["coverage-sizes"] = partial(draw_sizes, coverage=self.coverage), WIDE
-        if len(self.rows.ordinary):
-            found["norms"] = partial(draw_norms, rows=self.rows), WIDE
-        if self.map is not None:
-            found["map"] = partial(draw_map, found=self.map), SQUARE
-        return found
 
     def save(self, path: PathLike, *, overwrite: bool = False) -> None:
         """Write the page.
@@ -126,11 +112,9 @@ class Report(Findings):
             matplotlib is not installed.
         """
         with atomic_folder(folder, overwrite=overwrite) as output:
-            for name, (draw, size) in self.charts.items():
+            for name, chart in self.charts.items():
                 with picture_style():
-                    figure = new_figure(*size)
-                    draw(figure.subplots())
-                    output.beside(f"{name}.png").write(picture_bytes(figure, "png"))
+                    output.beside(f"{name}.png").write(picture_bytes(chart.figure(), "png"))
         return [os.path.join(folder, f"{name}.png") for name in self.charts]
 
 
@@ -139,7 +123,7 @@ def report(
     *,
     vocabulary: Vocabulary | None = None,
     match: Match = ("exact", "lower"),
-    neighbours_of: Iterable[str] | None = None,
+    neighbours_of: str | Iterable[str] | None = None,
     proof: FreezeProof | PathLike | None = None,
     points: int = 200,
     listed: int = 20,
@@ -160,7 +144,7 @@ def report(
         Its coverage is shown. Default: that of a store or of `load`, where there is one.
     match : sequence of str or callable
         The match stages, as for `load`.
-    neighbours_of : iterable of str, optional
+    neighbours_of : str or iterable of str, optional
         Tokens whose nearest neighbours are listed. Default: some of the frequent words.
     proof : FreezeProof or path, optional
         What `FreezeGuard` or `verify` found of a model that holds this table, or the JSON file of
@@ -168,7 +152,7 @@ def report(
     points : int
         How many tokens the map has: the most frequent where counts are known, else the first.
     listed : int
-        How many missing tokens, and rows of other kinds, are listed.
+        How many missing tokens, and rows that serve several tokens, are listed.
     format, member, **options
         As for `read`.
 
@@ -185,6 +169,8 @@ def report(
         A store does not hold the bytes that it was written with.
     UnknownTokenError
         A token of `neighbours_of` has no row.
+    ValueError
+        `points` or `listed` is less than 1.
 
     Examples
     --------
@@ -192,11 +178,15 @@ def report(
     >>> found.rows.to_dict()["zero_rows"], found.neighbours["king"][0][0]
     (0, 'prince')
     """
+    for name, number in (("points", points), ("listed", listed)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, received {number}")
     given, name, inspection = _opened(table, format, member, options)
     embeddings = given if isinstance(given, Embeddings) else given.to_embeddings()
+    embeddings = replace(embeddings, tokens=embeddings.tokens.escaped())
     coverage = given.coverage
-    if vocabulary is not None:
-        coverage = align(embeddings, vocabulary, match=match).coverage
+    if vocabulary is not None and not embeddings.belongs_to(vocabulary):
+        coverage = _coverage_of(embeddings, vocabulary, match)
     if coverage is not None:
         _look_up(coverage, listed)
     rows = Rows.of(embeddings.matrix)
@@ -204,7 +194,8 @@ def report(
     first, order = _first_rows(embeddings, known, rows)
     first_tokens = [embeddings.tokens[i] for i in first[:points].tolist()]
     values = storage.decode(embeddings.matrix[first[:points]])
-    chosen = _words(embeddings, first) if neighbours_of is None else list(neighbours_of)
+    asked = [neighbours_of] if isinstance(neighbours_of, str) else neighbours_of
+    chosen = _words(embeddings, first) if asked is None else list(asked)
     return Report(
         name,
         embeddings,
@@ -235,6 +226,12 @@ def _opened(
     return embeddings, os.path.basename(inspection.path) or inspection.path, inspection
 
 
+def _coverage_of(embeddings: Embeddings, vocabulary: Vocabulary, match: Match) -> Coverage | None:
+    """The coverage alone: of the tokens with rows of one value, so that no row is copied."""
+    values = np.zeros((len(embeddings), 1), np.float32)
+    return align(replace(embeddings, matrix=values, sealed=None), vocabulary, match=match).coverage
+
+
 def _look_up(coverage: Coverage, n: int) -> None:
     """Near spellings of missing tokens, where the source can be asked again."""
     with contextlib.suppress(FileError):
@@ -244,16 +241,22 @@ def _look_up(coverage: Coverage, n: int) -> None:
 def _first_rows(
     embeddings: Embeddings, vocabulary: Vocabulary | None, rows: Rows
 ) -> tuple[Int64, str]:
-    """The rows that have a direction, the most frequent first as far as that is known."""
+    """The rows that have a direction, the most frequent first as far as that is known.
+
+    What a store's maker filled in for special and missing tokens is none of them.
+    """
+    ordinary, given = rows.ordinary, embeddings.alignment.found
+    if given is not None:
+        ordinary = ordinary[given[ordinary]]
     if vocabulary is None:
-        return rows.ordinary, "first tokens of the file"
+        return ordinary, "first tokens of the file"
     tokens, order = vocabulary.tokens, "first tokens of the vocabulary"
     counts = vocabulary.counts
     if counts is not None:
         tokens = tuple(sorted(tokens, key=lambda token: -counts.get(token, 0)))
         order = "most frequent tokens of the vocabulary"
     found = embeddings.rows(tokens).astype(np.int64)
-    return found[np.isin(found, rows.ordinary)], order
+    return found[np.isin(found, ordinary)], order
 
 
 def _words(embeddings: Embeddings, first: Int64) -> list[str]:

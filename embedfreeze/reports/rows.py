@@ -63,23 +63,28 @@ class Rows:
         return np.flatnonzero(np.isfinite(self.norms) & (self.norms > 0))
 
     @cached_property
-    def groups(self) -> tuple[Int64, ...]:
-        """Rows of equal bytes but those of zeros, each group rising; the largest group first."""
+    def _groups(self) -> tuple[Int64, Int64]:
+        """The rows but those of zeros, so that those of equal bytes are neighbours; the borders."""
         step = max(1, CHUNK_BYTES // max(1, self.matrix.strides[0]))
         parts = [hashes_of_rows(self.matrix[a:b]) for a, b in spans(0, len(self.matrix), step)]
         hashes = np.concatenate([np.empty(0, np.uint64), *parts])
         order = np.argsort(hashes, kind="stable")
         order = order[self.norms[order] != 0]
         new = np.append(True, np.diff(hashes[order]) != 0)[: len(order)]
-        starts = np.append(np.flatnonzero(new), len(order))
-        several = np.flatnonzero(np.diff(starts) > 1)
-        found = [order[starts[i] : starts[i + 1]] for i in several.tolist()]
-        return tuple(sorted(found, key=lambda group: (-len(group), group[0])))
+        return order, np.append(np.flatnonzero(new), len(order))
+
+    def groups(self, n: int) -> list[Int64]:
+        """The n largest groups of rows of equal bytes but those of zeros, each group rising."""
+        rows, borders = self._groups
+        sizes, first = np.diff(borders), rows[borders[:-1]]
+        order = np.lexsort((first, -sizes))[:n]
+        return [rows[borders[i] : borders[i + 1]] for i in order.tolist() if sizes[i] > 1]
 
     @property
     def repeated(self) -> int:
         """Rows that have the bytes of an earlier one."""
-        return sum(len(group) - 1 for group in self.groups)
+        rows, borders = self._groups
+        return len(rows) - (len(borders) - 1)
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers, ready for JSON."""
