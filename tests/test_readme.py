@@ -23,10 +23,15 @@ def test_console_block(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "rows    7,074" in done.stdout
     assert '"container": "gzip"' in done.stdout
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "sample.bin",
+    assert "no frozen byte of" in done.stdout
+    assert '"pairs": ' in done.stdout
+    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("words.")) == [
+        "features",
+        "logs",
+        "report.html",
         "sample.safetensors",
         "sample.txt.gz",
+        "table.safetensors",
     ]
 
 
