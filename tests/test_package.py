@@ -42,7 +42,7 @@ def test_metadata() -> None:
     assert about["License-Expression"] == "Apache-2.0"
     assert about["Requires-Python"] == ">=3.11"
     (command,) = entry_points(group="console_scripts", name="embedfreeze")
-    assert command.value == "embedfreeze.cli:main"
+    assert command.value == "embedfreeze.__main__:run"
 
 
 def test_kernel_serves_every_later_python() -> None:
