@@ -66,6 +66,7 @@ LEVELS = [
     "frozen",
     "stored",
     "thawing",
+    "modelinputs",
     "checks",
     "textids",
     "tokenweights",
