@@ -14,6 +14,7 @@ from embedfreeze.head import Compiling, dense_layers
 from embedfreeze.modelinputs import as_inputs, as_validation_data
 from embedfreeze.pooling import Pooling
 from embedfreeze.refusals import own_errors
+from embedfreeze.savedfiles import loadable
 from embedfreeze.search import Search, searching
 from embedfreeze.stored import record_tables, saving_to
 from embedfreeze.textvectors import text_vectors
@@ -312,8 +313,9 @@ def load_model(
     A table that lies in a store is told by its digest and by that of its tokens, and looked for in
     this order: `table`; the tables of this process; the recorded path, relative to the folder of
     the model; the file of that name beside the model; in the folders of `search`; in those of the
-    environment variable ``EMBEDFREEZE_PATH`` (with colons between them); at last where it was when
-    the model was saved. What lies in a place and is another table is passed over.
+    environment variable ``EMBEDFREEZE_PATH`` (with colons between them); where it was when the
+    model was saved; at last, any ``.safetensors`` file in the folders of `search` and the variable
+    whose header has the digest. What lies in a place and is another table is passed over.
 
     `keras.saving.load_model` loads the file as well, once `embedfreeze.model` is imported. It looks
     in the same places, with the working directory for the folder of the model.
@@ -337,17 +339,17 @@ def load_model(
     Raises
     ------
     FileError
-        There is no such file.
+        There is no such file; or it is no saved model, or cut off.
     FrozenError
         No table given has the digest that the model was saved with, or none is found, be it in a
-        store or in the model's own file.
+        store (`TableNotFound`, which is a `FileError`, too) or in the model's own file.
     FrozenBytesChanged
         The table in the model's own file is damaged.
     """
     name = os.fspath(path)
     if "://" not in name and not os.path.exists(name):
         raise FileError("cannot be read: no such file; give the file of a saved model", path=name)
-    with searching(Search.of(path, table, search)), own_errors():
+    with searching(Search.of(path, table, search)), own_errors(), loadable(name):
         model: Any = keras.saving.load_model(path, **options)
     for _, variable in frozen_variables(model):
         variable.check()  # its table may be missing in the file
