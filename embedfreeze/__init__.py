@@ -140,7 +140,8 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    dunder = [name for name in globals() if name.startswith("__") and name.endswith("__")]
+    return sorted({*dunder, "__version__", *__all__})
 
 
 class _Package(ModuleType):

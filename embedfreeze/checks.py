@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from embedfreeze.backend import keras
 from embedfreeze.errors import FrozenBytesChanged, FrozenError
 from embedfreeze.frozen import FrozenEmbedding, FrozenVariable, frozen_variables
+from embedfreeze.modelinputs import telling_rows
 from embedfreeze.proof import FreezeProof, TableProof
 
 __all__ = [
@@ -198,12 +199,14 @@ class CheckedFunction:
     def __call__(self, data: Any) -> Any:
         counter = self.counter
         if counter is None:
-            result = self.function(data)
+            with telling_rows(self.variables):
+                result = self.function(data)
             with retracing(self.model):
                 check_frozen(self.variables, self.model.check)
             return result
         counter.begin()
-        result = self.function(data)
+        with telling_rows(self.variables):
+            result = self.function(data)
         with retracing(self.model):
             check_frozen(self.variables, self.model.check, lambda: self._steps(counter.made()))
         if self.model.check != "off":

@@ -12,6 +12,7 @@ __all__ = [
     "FrozenBytesChanged",
     "FrozenError",
     "QuantizationRefused",
+    "TableNotFound",
     "UnknownTokenError",
     "VocabularyError",
     "reason",
@@ -145,6 +146,10 @@ class VocabularyError(EmbedFreezeError):
 
 class FrozenError(EmbedFreezeError):
     """Something tried to change, thaw or wrongly restore a frozen matrix and was refused."""
+
+
+class TableNotFound(FrozenError, FileError):
+    """No place that was looked at has the table of a saved model."""
 
 
 class QuantizationRefused(FrozenError, NotImplementedError):

@@ -54,6 +54,11 @@ def dense_layers(
     dropout: float,
 ) -> Any:
     """`hidden_1` and on, then `output`, made in this order, with dropout before each."""
+    if isinstance(hidden_units, str) or not isinstance(hidden_units, Sequence):
+        raise TypeError(
+            f"hidden_units must be a sequence of int, the sizes of the layers, received "
+            f"{hidden_units!r}: give {[] if hidden_units is None else [hidden_units]!r}"
+        )
     for number, size in enumerate(hidden_units, start=1):
         x = _dropped(x, dropout, number)
         x = keras.layers.Dense(size, activation=activation, name=f"hidden_{number}")(x)
@@ -106,6 +111,8 @@ def build_head(
     ------
     ValueError
         An argument is not one of those above.
+    TypeError
+        `hidden_units` is no sequence.
 
     Notes
     -----

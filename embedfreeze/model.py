@@ -11,8 +11,10 @@ from embedfreeze.checks import Check, CheckedFunction, StepCounter, checked_mode
 from embedfreeze.errors import FileError, FrozenError
 from embedfreeze.frozen import frozen_variables
 from embedfreeze.head import Compiling, dense_layers
+from embedfreeze.modelinputs import as_inputs, as_validation_data
 from embedfreeze.pooling import Pooling
 from embedfreeze.refusals import own_errors
+from embedfreeze.savedfiles import loadable
 from embedfreeze.search import Search, searching
 from embedfreeze.stored import record_tables, saving_to
 from embedfreeze.textvectors import text_vectors
@@ -45,6 +47,8 @@ class FrozenModel(keras.Model):  # type: ignore[misc]
     FrozenBytesChanged
         From `fit` and `train_on_batch`: a frozen byte changed. The error has layer, step, and row
         and token or block.
+    TypeError
+        From `fit` and its kin: a model of ids was given texts.
     """
 
     train_function: Any
@@ -74,6 +78,39 @@ class FrozenModel(keras.Model):  # type: ignore[misc]
     @steps_checked.setter
     def steps_checked(self, steps: int) -> None:
         self._steps.checked = steps
+
+    # ---- texts, which Keras takes as tensors alone
+
+    def __call__(self, inputs: Any, *args: Any, **options: Any) -> Any:
+        return super().__call__(as_inputs(self, inputs), *args, **options)
+
+    def fit(self, x: Any = None, *args: Any, validation_data: Any = None, **options: Any) -> Any:
+        """As `keras.Model.fit`; texts may be a list or a NumPy array of `str`."""
+        if validation_data is not None:
+            options["validation_data"] = as_validation_data(self, validation_data)
+        return super().fit(as_inputs(self, x), *args, **options)
+
+    def evaluate(self, x: Any = None, *args: Any, **options: Any) -> Any:
+        """As `keras.Model.evaluate`; texts as for `fit`."""
+        return super().evaluate(as_inputs(self, x), *args, **options)
+
+    def predict(self, x: Any, *args: Any, **options: Any) -> Any:
+        """As `keras.Model.predict`; texts as for `fit`."""
+        return super().predict(as_inputs(self, x), *args, **options)
+
+    def train_on_batch(self, x: Any, *args: Any, **options: Any) -> Any:
+        """As `keras.Model.train_on_batch`; texts as for `fit`."""
+        return super().train_on_batch(as_inputs(self, x), *args, **options)
+
+    def test_on_batch(self, x: Any, *args: Any, **options: Any) -> Any:
+        """As `keras.Model.test_on_batch`; texts as for `fit`."""
+        return super().test_on_batch(as_inputs(self, x), *args, **options)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """As `keras.Model.predict_on_batch`; texts as for `fit`."""
+        return super().predict_on_batch(as_inputs(self, x))
+
+    # ---- checks
 
     def make_train_function(self, force: bool = False) -> Any:
         super().make_train_function(force)
@@ -201,10 +238,9 @@ def build_model(
         in this length. Default: any length, the same within a batch.
     inputs : {"ids", "text"}
         ``"ids"``: int32 [batch, length]. ``"text"``: strings [batch], which the model splits and
-        looks up as ``vocabulary.encode`` does; the vocabulary is saved with the model. Keras takes
-        strings as ``tf.constant(texts)`` or in a `tf.data.Dataset`. It refuses a Python list of
-        `str` (a list means several inputs to it) and NumPy's ``<U`` arrays. XLA has no strings, so
-        Keras runs such a model without `jit_compile`.
+        looks up as ``vocabulary.encode`` does; the vocabulary is saved with the model. The model
+        takes a list or a NumPy array of `str`, ``tf.constant(texts)`` or a `tf.data.Dataset`. XLA
+        has no strings, so Keras runs such a model without `jit_compile`.
     trainable_oov : bool or sequence of int
         Train the rows of special and unfound tokens; see `FrozenEmbedding`.
     device, save, check_ids
@@ -232,6 +268,8 @@ def build_model(
         `trainable_oov=True`, and the source does not know its coverage.
     ValueError
         An argument is not one of those above.
+    TypeError
+        `hidden_units` is no sequence.
 
     Warns
     -----
@@ -275,8 +313,9 @@ def load_model(
     A table that lies in a store is told by its digest and by that of its tokens, and looked for in
     this order: `table`; the tables of this process; the recorded path, relative to the folder of
     the model; the file of that name beside the model; in the folders of `search`; in those of the
-    environment variable ``EMBEDFREEZE_PATH`` (with colons between them); at last where it was when
-    the model was saved. What lies in a place and is another table is passed over.
+    environment variable ``EMBEDFREEZE_PATH`` (with colons between them); where it was when the
+    model was saved; at last, any ``.safetensors`` file in the folders of `search` and the variable
+    whose header has the digest. What lies in a place and is another table is passed over.
 
     `keras.saving.load_model` loads the file as well, once `embedfreeze.model` is imported. It looks
     in the same places, with the working directory for the folder of the model.
@@ -300,17 +339,17 @@ def load_model(
     Raises
     ------
     FileError
-        There is no such file.
+        There is no such file; or it is no saved model, or cut off.
     FrozenError
         No table given has the digest that the model was saved with, or none is found, be it in a
-        store or in the model's own file.
+        store (`TableNotFound`, which is a `FileError`, too) or in the model's own file.
     FrozenBytesChanged
         The table in the model's own file is damaged.
     """
     name = os.fspath(path)
     if "://" not in name and not os.path.exists(name):
         raise FileError("cannot be read: no such file; give the file of a saved model", path=name)
-    with searching(Search.of(path, table, search)), own_errors():
+    with searching(Search.of(path, table, search)), own_errors(), loadable(name):
         model: Any = keras.saving.load_model(path, **options)
     for _, variable in frozen_variables(model):
         variable.check()  # its table may be missing in the file

@@ -12,7 +12,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -24,16 +24,21 @@ from embedfreeze.weights import load_record
 
 __all__ = [
     "CONFIG",
+    "SERVED",
     "WEIGHTS",
     "KerasFiles",
     "SavedTable",
     "config_tables",
     "damaged_parts",
+    "loadable",
+    "no_saved_model",
     "weights_tables",
 ]
 
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
+SERVED = "saved_model.pb"
+_ZIP = b"PK\x03\x04"
 _CLASS = "embedfreeze>FrozenEmbedding"
 _NO_RECORD = "weights must hold the record of a table, received no such thing"
 _LARGEST_RECORD = 16 << 20
@@ -73,6 +78,59 @@ def damaged_parts(path: str) -> Iterator[None]:
         raise _damaged(path, error) from error
     except (*damage(), *_DAMAGE) as error:  # type: ignore[misc]
         raise _damaged(path, error) from error
+
+
+def no_saved_model(path: str, expected: str) -> FormatError:
+    """The error of a file that is there, and no archive or HDF5 file.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    expected : str
+        What it should be.
+    """
+    with damaged_parts(path), open(path, "rb") as file:
+        head = file.read(len(_ZIP))
+    if head == _ZIP or (not head and path.endswith(".keras")):
+        said = "is no whole .keras file (a zip without its end): it is cut off or damaged"
+        return FormatError(f"{said}, save it again", path=path)
+    return FormatError(
+        f"a saved model must be {expected}, received another file: name one of those", path=path
+    )
+
+
+@contextmanager
+def loadable(path: str) -> Iterator[None]:
+    """While Keras loads: its errors of files that are no models, or damaged, are ours.
+
+    Raises
+    ------
+    FormatError
+        What is there is no `.keras` or HDF5 file, cut off or damaged.
+    """
+    if os.path.exists(path):
+        _refuse_unloadable(path)
+    try:
+        yield
+    except zipfile.BadZipFile as error:
+        raise _damaged(path, error) from error
+
+
+def _refuse_unloadable(path: str) -> None:
+    if os.path.isdir(path):
+        if os.path.exists(os.path.join(path, SERVED)) and CONFIG not in os.listdir(path):
+            raise FormatError(
+                f"a model that is loaded must be a .keras file, received the folder of a "
+                f"SavedModel ({SERVED}): load the file that model.save wrote, or the folder with "
+                "tf.saved_model.load",
+                path=path,
+            )
+    elif not zipfile.is_zipfile(path) and not path.endswith((".h5", ".hdf5")):
+        raise no_saved_model(path, "a .keras file")
+    elif zipfile.is_zipfile(path):
+        with damaged_parts(path), closing(KerasFiles(path)) as files:
+            files.need(CONFIG)
 
 
 def _damaged(path: str, error: Exception) -> FormatError:
@@ -119,17 +177,20 @@ class KerasFiles:
         """The files that are tables."""
         return sorted(n for n in self.names if n.startswith("assets/") and n.endswith(f"/{STORE}"))
 
+    def need(self, name: str) -> None:
+        """`FormatError` if a file is not there."""
+        if name not in self.names:
+            raise FormatError(f"a saved model must hold {name}, received one without it")
+
     def config(self) -> Any:
         """The description of the model."""
-        if CONFIG not in self.names:
-            raise FormatError(f"a saved model must hold {CONFIG}, received one without it")
+        self.need(CONFIG)
         with self._opened(CONFIG) as file:
             return json.loads(file.read())
 
     def extract(self, name: str, target: str) -> str:
         """Write a copy of a file to `target`, a part at a time."""
-        if name not in self.names:
-            raise FormatError(f"a saved model must hold {name}, received one without it")
+        self.need(name)
         with self._opened(name) as file, open(target, "wb") as copy:
             shutil.copyfileobj(file, copy, 1 << 20)
         return target

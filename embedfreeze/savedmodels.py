@@ -26,11 +26,13 @@ from embedfreeze.formats.stores.header import check_rest, read_layout
 from embedfreeze.proof import FreezeProof, TableProof, kept_proof
 from embedfreeze.savedfiles import (
     CONFIG,
+    SERVED,
     WEIGHTS,
     KerasFiles,
     SavedTable,
     config_tables,
     damaged_parts,
+    no_saved_model,
     weights_tables,
 )
 from embedfreeze.sealed import block_digests, combine_digests
@@ -64,8 +66,8 @@ def verify_saved(
     FileError
         The file is no saved model, or damaged.
     FrozenError
-        There is no table in the model, or none is found that has the recorded digests; or a proof
-        that was kept with the model speaks of another.
+        There is no table in the model, or none is found that has the recorded digests (of those in
+        stores it is `TableNotFound`); or a proof that was kept with the model speaks of another.
     FrozenBytesChanged
         A table has its recorded digest no longer; with layer and block.
     """
@@ -180,11 +182,7 @@ def _read(name: str, folder: str) -> _Content:
         return _Content(weights_tables(name))
     if not os.path.exists(name):
         raise FileError("cannot be read: no such file; give a saved model", path=name)
-    raise FormatError(
-        "a saved model must be a .keras or .weights.h5 file or the folder of a SavedModel, "
-        "received another file: name one of those",
-        path=name,
-    )
+    raise no_saved_model(name, "a .keras or .weights.h5 file or the folder of a SavedModel")
 
 
 def _embedded(files: KerasFiles, folder: str) -> dict[tuple[str, str], Table]:
@@ -240,9 +238,9 @@ def _changed(name: str, layer: str | None, said: str, block: int | None) -> Froz
 
 
 def _verify_served(name: str, given: Sequence[Table]) -> list[TableProof]:
-    if not os.path.exists(os.path.join(name, "saved_model.pb")):
+    if not os.path.exists(os.path.join(name, SERVED)):
         raise FileError(
-            f"the folder of a saved model must hold saved_model.pb or {CONFIG}, received one "
+            f"the folder of a saved model must hold {SERVED} or {CONFIG}, received one "
             "without: name the folder that was exported",
             path=name,
         )

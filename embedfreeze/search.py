@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
 from typing import Literal
 
 from embedfreeze import formats
 from embedfreeze.embeddings import Embeddings
-from embedfreeze.errors import EmbedFreezeError, FileError, FrozenError
-from embedfreeze.files import PathLike
+from embedfreeze.errors import EmbedFreezeError, FileError, TableNotFound
+from embedfreeze.files import PathLike, open_source
+from embedfreeze.formats.stores.header import read_layout
 from embedfreeze.table import Table, live_tables
 from embedfreeze.tablerecord import TableRecord
 
@@ -122,7 +125,7 @@ def find_table(record: TableRecord, *, in_files: bool) -> Table | None:
     Raises
     ------
     FrozenError
-        The tables given are others, or no store holds this one.
+        The tables given are others; or `TableNotFound`, no store holds this one.
     """
     given = _search.get().given
     if given:
@@ -150,11 +153,11 @@ def find_store(record: TableRecord, search: Search) -> Table:
 
     Raises
     ------
-    FrozenError
+    TableNotFound
         No place that is looked at has it; with each place and the reason.
     """
     reasons = []
-    for path in _places(record, search):
+    for path in chain(_places(record, search), _renamed(record, search)):
         if not os.path.isfile(path):  # a pipe, which anyone may name in a model, would wait
             reasons.append(f"{path}: no such file")
             continue
@@ -163,19 +166,18 @@ def find_store(record: TableRecord, search: Search) -> Table:
         except (EmbedFreezeError, OSError) as error:
             said = str(error)
             reasons.append(said if path in said else f"{path}: {said}")
-    raise FrozenError(
+    raise TableNotFound(
         f"the model needs the store with the digest {record.digest}; looked at "
-        + "; ".join(reasons or ["no place, as none is recorded"])
+        + "; ".join(dict.fromkeys(reasons) or ["no place, as none is recorded"])
         + ": give it with embedfreeze.load_model(path, table=...), or its folder with search=[...] "
-        f"or the environment variable {SEARCH_PATH}"
+        f"or the environment variable {SEARCH_PATH}; on the command line, with --table or --search"
     )
 
 
 def _places(record: TableRecord, search: Search) -> list[str]:
     """Where the store may be: seen from the model's file, beside it, in a folder, where it was."""
     path, beside = record.path, search.directory or os.curdir
-    more = os.environ.get(SEARCH_PATH, "").split(os.pathsep)
-    folders = [beside, *search.folders, *(folder for folder in more if folder)]
+    folders = [beside, *_folders(search)]
     places = []
     if path is not None:
         if not os.path.isabs(path):
@@ -183,6 +185,26 @@ def _places(record: TableRecord, search: Search) -> list[str]:
         places += [os.path.join(folder, os.path.basename(path)) for folder in folders]
     places += [place for place in (path, record.absolute_path) if place is not None]
     return list(dict.fromkeys(map(os.path.abspath, places)))
+
+
+def _folders(search: Search) -> list[str]:
+    more = os.environ.get(SEARCH_PATH, "").split(os.pathsep)
+    return [*search.folders, *(folder for folder in more if folder)]
+
+
+def _renamed(record: TableRecord, search: Search) -> Iterator[str]:
+    """The stores in the folders of the search, under any name, whose header has the digest."""
+    for folder in _folders(search):
+        for path in sorted(Path(folder).absolute().glob("*.safetensors")):
+            if path.is_file() and _recorded_digest(path) == record.digest:
+                yield str(path)
+
+
+def _recorded_digest(path: Path) -> str | None:
+    with suppress(EmbedFreezeError, OSError), open_source(path) as source:
+        if source.buffer is not None:
+            return read_layout(source, source.buffer).metadata.get("digest")
+    return None
 
 
 def open_table(

@@ -216,7 +216,7 @@ def train_step(
     model : keras.Model
         Any model that holds a `FrozenEmbedding` or a `FrozenVariable`.
     x, y : array or tensor
-        One batch; texts as ``tf.constant(texts)``.
+        One batch; texts as for `fit` of the model.
     loss : str or callable, optional
         As for `keras.Model.compile`, so that what the model masks, as padding without pooling, does
         not count. Default: the loss that the model was compiled with. Losses that layers add are

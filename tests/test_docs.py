@@ -19,7 +19,7 @@ OUTPUTS = {
     "devices.md": 6,
     "freezing.md": 6,
     "getting-embeddings.md": 4,
-    "index.md": 2,
+    "index.md": 3,
     "looking.md": 10,
     "migration.md": 8,
     "partly-trainable.md": 6,

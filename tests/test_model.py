@@ -1,6 +1,7 @@
 """`build_model`: pooling against NumPy, padding, saving."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import tensorflow as tf
 from embedfreeze.align import AlignedEmbeddings
 from embedfreeze.errors import VocabularyError
 from embedfreeze.frozen import frozen_variables
+from embedfreeze.head import build_head
 from embedfreeze.model import FrozenModel, build_model
 from embedfreeze.pooling import AttentionPooling, MaskedPooling, pooling_layer
 from embedfreeze.sealed import seal_array
@@ -177,6 +179,15 @@ def test_compiled_only_with_optimizer_and_loss() -> None:
 def test_wrong_arguments(options: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         build_model(source(), **options)
+
+
+@pytest.mark.parametrize(("given", "remedy"), [(64, "[64]"), (None, "[]")])
+def test_hidden_units_that_are_no_sequence(given: Any, remedy: str) -> None:
+    expected = f"hidden_units must be a sequence .*received {given}: give {re.escape(remedy)}"
+    with pytest.raises(TypeError, match=expected):
+        build_model(source(), hidden_units=given)
+    with pytest.raises(TypeError, match=expected):
+        build_head(DIM, hidden_units=given)
 
 
 def test_wrong_pooling_method() -> None:

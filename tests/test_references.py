@@ -3,6 +3,7 @@
 import copy
 import gc
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -16,7 +17,14 @@ from samples import child
 
 import embedfreeze as ef
 from embedfreeze.align import AlignedEmbeddings
-from embedfreeze.errors import FileError, FormatError, FrozenBytesChanged, FrozenError
+from embedfreeze.cli import main
+from embedfreeze.errors import (
+    FileError,
+    FormatError,
+    FrozenBytesChanged,
+    FrozenError,
+    TableNotFound,
+)
 from embedfreeze.frozen import FrozenEmbedding
 from embedfreeze.sealed import seal_array
 from embedfreeze.table import live_tables
@@ -192,6 +200,83 @@ def test_the_order_of_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     forget()
     with pytest.raises(FrozenError, match="deep/x.safetensors: no such file"):
         ef.load_model("models/model.keras", search=["first", "second"])
+
+
+def test_a_renamed_table_is_told_by_its_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After all places, in the folders of the search alone, whatever else lies there."""
+    model = small(store(tmp_path / "old" / "x.safetensors"))
+    (new := tmp_path / "new").mkdir()
+    model.save(new / "model.keras")
+    (tmp_path / "old" / "x.safetensors").rename(new / "renamed.safetensors")
+    store(new / "a.safetensors", OTHER)
+    aligned(words=[*WORDS[:-1], "other"]).save(new / "b.safetensors")  # the matrix alone is equal
+    (new / "c.safetensors").write_text("no table", encoding="utf-8")
+    (new / "d.safetensors").write_bytes(b"")
+    os.mkfifo(new / "e.safetensors")  # would wait
+    (new / "f.safetensors").mkdir()
+    forget()
+    with pytest.raises(FrozenError, match="looked at"):
+        ef.load_model(new / "model.keras")
+    assert where(ef.load_model(new / "model.keras", search=new)) == f"{new}/renamed.safetensors"
+    assert ef.verify(new / "model.keras", search=[new]).tables[0].path is not None
+    forget()
+    monkeypatch.setenv("EMBEDFREEZE_PATH", str(new))
+    assert where(ef.load_model(new / "model.keras")) == f"{new}/renamed.safetensors"
+    (new / "renamed.safetensors").unlink()
+    forget()
+    with pytest.raises(FrozenError, match=r"b\.safetensors: .*tokens") as caught:
+        ef.load_model(new / "model.keras")
+    assert "a.safetensors" not in str(caught.value)
+
+
+def test_a_missing_table_is_a_missing_file_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = small(store(tmp_path / "x.safetensors"))
+    model.save(tmp_path / "model.keras")
+    (tmp_path / "x.safetensors").unlink()
+    forget()
+    for look in (ef.load_model, ef.verify):
+        with pytest.raises(TableNotFound) as caught:
+            look(tmp_path / "model.keras")
+        assert isinstance(caught.value, FrozenError)
+        assert isinstance(caught.value, FileError)
+    assert main(["verify", str(tmp_path / "model.keras")]) == 3
+    assert "--table or --search" in capsys.readouterr().err
+
+
+# ---- what is no saved model
+
+
+def test_files_that_cannot_be_loaded_are_told_apart(tmp_path: Path) -> None:
+    model = small(aligned())
+    model.save(tmp_path / "whole.keras")
+    model.export(tmp_path / "served", verbose=False)
+    data = (tmp_path / "whole.keras").read_bytes()
+    for size in (0, 4, 100, len(data) // 2, len(data) - 1):
+        (tmp_path / "cut.keras").write_bytes(data[:size])
+        for look in (ef.load_model, ef.verify):
+            with pytest.raises(FormatError, match=r"cut\.keras: is no whole .*cut off or damaged"):
+                look(tmp_path / "cut.keras")
+    (tmp_path / "hist.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "text.keras").write_text("no archive", encoding="utf-8")
+    for name in ("hist.png", "text.keras"):
+        for look in (ef.load_model, ef.verify):
+            with pytest.raises(FormatError, match=f"{name}: .*a .keras.*received another file"):
+                look(tmp_path / name)
+    with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
+        archive.writestr("readme", "hello")
+    with pytest.raises(FormatError, match=r"other\.keras: .*must hold config\.json"):
+        ef.load_model(tmp_path / "other.keras")
+    half = len(data) // 2
+    (tmp_path / "bit.keras").write_bytes(data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :])
+    with pytest.raises(FormatError, match=r"bit\.keras: .*(CRC|digest)"):
+        ef.load_model(tmp_path / "bit.keras")
+    with pytest.raises(FormatError, match=r"served: .*received the folder of a SavedModel"):
+        ef.load_model(tmp_path / "served")
+    assert predicted(ef.load_model(tmp_path / "whole.keras")) == predicted(model)
 
 
 def test_keras_itself_looks_in_the_search_path(

@@ -244,7 +244,7 @@ def test_what_is_not_equal_is_refused(saved: Saved) -> None:
 
 def test_a_lost_store_says_where_it_was_looked_for(saved: Saved) -> None:
     message = saved.found["missing"]
-    assert message.startswith("FrozenError")
+    assert message.startswith("TableNotFound")
     assert "third.safetensors" in message
     assert "load_model(path, table=...)" in message
 

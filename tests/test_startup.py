@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+import embedfreeze
+
 
 def printed(code: str) -> str:
     """What a new process prints."""
@@ -40,3 +42,12 @@ def test_errors_need_no_import_of_their_own() -> None:
     assert printed("import embedfreeze\nprint(embedfreeze.errors.FileError.__name__)") == (
         "FileError"
     )
+
+
+def test_dir_lists_what_is_public() -> None:
+    code = "import embedfreeze as ef\nprint(*dir(ef))"
+    for used in ("", "\nef.FreezeGuard; ef.read\nprint(*dir(ef))"):
+        names = printed(code + used).splitlines()[-1].split()
+        plain = [name for name in names if not name.startswith("__")]
+        assert plain == sorted(embedfreeze.__all__)
+        assert {"__all__", "__doc__", "__version__"} < set(names)

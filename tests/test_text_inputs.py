@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from embedfreeze.model import build_model
 from embedfreeze.sealed import seal_array
 from embedfreeze.splitters import Splitter
 from embedfreeze.textids import TextToIds
+from embedfreeze.training import train_step
 from embedfreeze.vocabulary import Vocabulary
 
 DATA = Path(__file__).parents[1] / "data"
@@ -274,11 +277,67 @@ def test_the_vocabulary_travels_in_the_saved_model(tmp_path: Path) -> None:
     assert [json.loads(line) for line in child.stdout.splitlines()] == [expected, expected]
 
 
-def test_keras_refuses_what_the_documentation_says() -> None:
-    model = build_model(table(Vocabulary(["good"])), inputs="text", optimizer="sgd", loss="mse")
-    with pytest.raises(ValueError, match="Unrecognized data type"):
-        model.predict(["good", "case"], verbose=0)
-    with pytest.raises(ValueError, match="Invalid dtype: str"):
-        model.fit(np.array(["good", "case"]), np.zeros(2), verbose=0)
+def test_lists_and_arrays_of_str_are_taken_as_tensors_are() -> None:
+    texts = [*HARD[:-1], "bytes \udcff that are no UTF-8", *SENTENCES[:16]]
+    texts = [text for text in texts if not text.endswith("\0")]  # which NumPy's <U cuts off
+    labels = np.arange(len(texts), dtype="float32") % 2
+    model = build_model(table(vocabulary_of(texts)), inputs="text", optimizer="sgd", loss="mse")
+    raw = [text.encode("utf-8", "surrogateescape") for text in texts]
+    expected = model.predict(tf.constant(raw), verbose=0)
+    kinds = [texts, tuple(texts), raw, np.array(texts), np.array(texts, dtype=object)]
+    for kind in kinds:
+        assert np.array_equal(model.predict(kind, verbose=0), expected)
+        assert np.array_equal(model.predict_on_batch(kind), model(kind))
+        before = model.evaluate(kind, labels, verbose=0)
+        assert before == model.evaluate(tf.constant(raw), labels, verbose=0)
+        assert model.test_on_batch(kind, labels) == pytest.approx(before, rel=1e-6)
+    for kind in kinds:
+        model.fit(kind, labels, verbose=0, validation_data=(kind, labels))
+        model.fit(kind, labels, verbose=0, validation_split=0.25)
+        model.train_on_batch(kind, labels)
+        train_step(model, kind, labels)
+    assert not np.array_equal(model.predict(texts, verbose=0), expected)
+
+
+def test_texts_are_refused_in_few_words() -> None:
+    of_text = build_model(table(Vocabulary(["good"])), inputs="text", optimizer="sgd", loss="mse")
+    with pytest.raises(TypeError, match=r"list of texts, received one str: .*\[text\]"):
+        of_text.predict("good", verbose=0)
+    with pytest.raises(TypeError, match="texts must be str, received None among them"):
+        of_text.predict(["good", None], verbose=0)
     with pytest.warns(UserWarning, match="jit_compile=False"):
-        model.compile("sgd", "mse", jit_compile=True)
+        of_text.compile("sgd", "mse", jit_compile=True)
+
+    model = build_model(table(Vocabulary(["good"])), optimizer="sgd", loss="mse")
+    texts, labels = ["good " * 9999] * 9, np.zeros(9)
+    calls: list[Callable[[Any], object]] = [
+        lambda x: model.fit(x, labels),
+        lambda x: model.evaluate(x, labels),
+        model.predict,
+        model.predict_on_batch,
+        lambda x: model.train_on_batch(x, labels),
+        lambda x: model.test_on_batch(x, labels),
+        model,
+        lambda x: train_step(model, x, labels),
+        lambda x: model.fit(IDS, labels, validation_data=(x, labels)),
+    ]
+    for call in calls:
+        for x in (texts, np.array(texts), np.array(texts, dtype=object), tf.constant(texts)):
+            with pytest.raises(TypeError, match=r"takes ids.*vocabulary\.encode") as caught:
+                call(x)
+            assert len(str(caught.value)) < 250
+
+
+IDS = np.zeros((9, 3), "int32")
+
+
+@pytest.mark.parametrize("pooled_lookup", [False, True])
+def test_an_id_without_a_row_is_told_with_the_ids_that_have_one(pooled_lookup: bool) -> None:
+    source = table(Vocabulary(["good"]))
+    model = build_model(source, optimizer="sgd", loss="mse", pooled_lookup=pooled_lookup)
+    for call in (model.predict, lambda ids: model.fit(ids, np.zeros(1), verbose=0)):
+        with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+            call(np.array([[1, 99]]))
+        (note,) = caught.value.__notes__
+        assert "layer 'embedding' must be 0 to 2" in note
+    assert model.predict(np.array([[1, 2]]), verbose=0).shape == (1, 1)

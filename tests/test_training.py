@@ -340,6 +340,22 @@ def test_verify() -> None:
     expect(caught, "words", None, "row")
 
 
+def test_a_loop_of_ones_own_is_not_counted_and_cannot_train_the_table() -> None:
+    """What docs/freezing.md says of `model.variables` and of `layer.trainable`."""
+    model = built()
+    layer = model.get_layer("embedding")
+    layer.trainable = True
+    assert not layer.trainable_weights
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(model(IDS) ** 2)
+    gradients = tape.gradient(loss, model.variables)
+    with pytest.warns(UserWarning, match=r"Gradients do not exist.*\['embedding/table'\]"):
+        model.optimizer.apply(gradients, model.variables)
+    assert verify(model, deep=True).steps == 0
+    train_step(model, IDS, LABELS)
+    assert verify(model, deep=True).steps == 1
+
+
 def test_only_models_layers_and_variables_can_be_checked() -> None:
     verify(FrozenVariable(source()), deep=True)
     with pytest.raises(TypeError, match=r"received AlignedEmbeddings: .*sealed\.verify"):
