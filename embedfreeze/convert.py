@@ -119,6 +119,9 @@ def convert(
     ------
     FileError, FormatError
         As for `read` and `write`.
+    FrozenBytesChanged
+        The source is a store whose matrix does not have its recorded digest. A store is hashed as
+        a whole before it is converted; of what lies beside the matrix the error is `FormatError`.
     """
     target_format = check_target(target, to_format)
     chosen = ReadOptions.of("convert", options)
@@ -133,6 +136,8 @@ def convert(
         reading = stream.reading
         name = os.path.basename(name_of(source))
         batches = stream.batches(choice.keep)
+        if reading.sealed is not None:
+            reading.sealed.verify_store(stream.source.name)
         rows = Rows(
             reading.dim,
             reading.dtype,

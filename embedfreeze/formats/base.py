@@ -19,6 +19,7 @@ from embedfreeze.files.containers import CONTAINERS
 from embedfreeze.files.inputs import MAGIC_BYTES
 from embedfreeze.files.tararchive import is_tar
 from embedfreeze.formats.findings import Finding, Place, values_not_finite
+from embedfreeze.sealed import SealedMatrix
 from embedfreeze.threads import thread_count
 from embedfreeze.tokens import Slots, Tokens, TokensBuilder, UnicodeErrors, not_utf8
 from embedfreeze.vocabulary import Vocabulary
@@ -194,6 +195,8 @@ class Reading:
         Gives the array for so many rows of dim values that the next batch is read into.
     ready : Embeddings, optional
         The whole table, where the file can be mapped as it is.
+    sealed : SealedMatrix, optional
+        The memory of a store, whose digests can be compared.
     notes : list of str
         What is odd about the file.
     skipped : int
@@ -215,6 +218,7 @@ class Reading:
     batches: Iterator[Batch] = field(default_factory=lambda: iter(()))
     allocate: Callable[[int, int, str], npt.NDArray[Any]] = storage.empty
     ready: Embeddings | None = None
+    sealed: SealedMatrix | None = None
     notes: list[str] = field(default_factory=list)
     skipped: int = 0
     first_skipped: Place | None = None

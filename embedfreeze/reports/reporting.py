@@ -180,9 +180,9 @@ def report(
     Raises
     ------
     FileError, FormatError
-        As for `read`.
+        As for `read`; or what a store holds beside its matrix does not have its recorded digest.
     FrozenBytesChanged
-        A store does not hold the bytes that it was written with.
+        The matrix of a store does not have its recorded digest.
     UnknownTokenError
         A token of `neighbours_of` has no row.
 
@@ -193,6 +193,7 @@ def report(
     (0, 'prince')
     """
     given, name, inspection = _opened(table, format, member, options)
+    proved = _proof_of(given, name, proof)  # before what is damaged is asked for anything
     embeddings = given if isinstance(given, Embeddings) else given.to_embeddings()
     coverage = given.coverage
     if vocabulary is not None:
@@ -213,7 +214,7 @@ def report(
         coverage,
         map_of(first_tokens, values, order),
         neighbours(embeddings, chosen),
-        _proof_of(given, name, proof),
+        proved,
         listed,
     )
 
@@ -270,7 +271,7 @@ def _proof_of(
     if proof is None:
         if given.sealed is None:
             return None
-        given.sealed.verify(deep=True)
+        given.sealed.verify_store(name)
         return FreezeProof(name, (TableProof.of(None, Table.of(given), "deep"),))
     found = proof if isinstance(proof, FreezeProof) else FreezeProof.load(proof)
     if given.digest not in {one.digest for one in found.tables}:
