@@ -15,12 +15,12 @@ import os
 import weakref
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from embedfreeze.errors import FileError, FrozenBytesChanged, FrozenError
+from embedfreeze.errors import FileError, FrozenBytesChanged, FrozenError, not_pickled
 from embedfreeze.files import FileIdentity, Guard
 from embedfreeze.threads import spans, thread_count, thread_map
 
@@ -261,6 +261,9 @@ class SealedMatrix:
         except FrozenBytesChanged as error:
             said = f"{name}: {error}"
             raise FrozenBytesChanged(said, row=error.row, block=error.block) from error
+
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled("a sealed matrix")
 
     def _explain_new_identity(self, identity: FileIdentity) -> None:
         """A file was touched: an error if its bytes changed, else its new identity is watched."""

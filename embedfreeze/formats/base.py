@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -87,13 +87,15 @@ class ReadOptions:
     wanted: Tokens | None = None
 
     @classmethod
-    def of(cls, caller: str, options: dict[str, Any]) -> ReadOptions:
-        """The options that a caller was given by name."""
+    def of(cls, caller: Any, options: dict[str, Any]) -> ReadOptions:
+        """The options that a function was given by name, beside its own."""
         known = [item.name for item in fields(cls) if item.name != "wanted"]
         unknown = [name for name in options if name not in known]
         if unknown:
+            own = ", ".join(caller.__kwdefaults__)
             raise TypeError(
-                f"{caller} has no option {unknown[0]!r}; those of reading are {', '.join(known)}"
+                f"{caller.__name__} has no option {unknown[0]!r}; its own are {own}, and those of "
+                f"reading are {', '.join(known)}"
             )
         return cls(**options)
 
@@ -118,6 +120,12 @@ class ReadOptions:
                     f"{getattr(self, name)!r}"
                 )
         byte_count(self.spool_limit)
+        for name in ("limit", "threads"):
+            if not isinstance(number := getattr(self, name), SupportsIndex | None):
+                raise TypeError(
+                    f"{name} must be a whole number, received {number!r} of "
+                    f"{type(number).__name__}: give an int"
+                )
         if self.limit is not None and self.limit < 0:
             raise ValueError(f"limit must not be negative, received {self.limit}")
 

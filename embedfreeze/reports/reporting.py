@@ -26,9 +26,10 @@ from embedfreeze.files import (
     check_output,
     name_of,
 )
-from embedfreeze.formats import read
+from embedfreeze.formats import embeddings_of, read
 from embedfreeze.formats.inspecting.inspection import Inspection, inspect
 from embedfreeze.formats.inspecting.scanning import quiet
+from embedfreeze.plainlines import shown_token
 from embedfreeze.proof import FreezeProof, TableProof
 from embedfreeze.reports.charts import draw_map, draw_norms
 from embedfreeze.reports.coverageplot import draw_sizes, draw_stages
@@ -55,6 +56,28 @@ class Report(Findings):
     name, embeddings, rows, inspection, coverage, map, neighbours, proof, listed
         What was found, as `Findings` describes it.
     """
+
+    def __repr__(self) -> str:
+        size = f"{len(self.embeddings)} x {self.embeddings.dim} {self.embeddings.dtype}"
+        return f"Report({self.name!r}, {size})"
+
+    def _repr_html_(self) -> str:
+        from embedfreeze.notebook import facts_html
+
+        problem = None if self.inspection is None else self.inspection.problem
+        found = {
+            "dtype": self.embeddings.dtype,
+            "coverage": None if self.coverage is None else f"{self.coverage!r}",
+            "rows of zeros": len(self.rows.zero) or None,
+            "rows that are not finite": len(self.rows.not_finite) or None,
+            "rows that repeat another": self.rows.repeated or None,
+            "neighbours of": ", ".join(map(shown_token, self.neighbours)) or None,
+            "proof": None if self.proof is None else self.proof.summary,
+            "cannot be loaded": problem,
+            "the page": "save(path) writes it, html is its text",
+        }
+        rows, dim = len(self.embeddings), self.embeddings.dim
+        return facts_html(f"Report of {self.name}: {rows:,} rows of {dim}", found)
 
     @cached_property
     def html(self) -> str:
@@ -194,7 +217,7 @@ def report(
     """
     given, name, inspection = _opened(table, format, member, options)
     proved = _proof_of(given, name, proof)  # before what is damaged is asked for anything
-    embeddings = given if isinstance(given, Embeddings) else given.to_embeddings()
+    embeddings = embeddings_of(given)
     coverage = given.coverage
     if vocabulary is not None:
         coverage = align(embeddings, vocabulary, match=match).coverage
