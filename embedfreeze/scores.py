@@ -126,10 +126,10 @@ class Evaluation:
         from embedfreeze.notebook import facts_html
 
         report = self.to_dict()
+        unused = [s["name"] for s in (*report["pairs"], *report["analogies"]) if not s["used"]]
         found = {
             "took part": f"{self.searched:,} of {self.rows:,} rows of {self.dim}",
-            "none used": ", ".join(s.name for s in (*self.pairs, *self.analogies) if not s.used)
-            or None,
+            "none used": ", ".join(unused) or None,
         }
         pairs = [_pair_cells(score) for score in report["pairs"]]
         analogies = [_section_cells(score) for score in report["analogies"]]

@@ -384,12 +384,12 @@ def test_a_vocabulary_without_words(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "t.safetensors"
-    for text in (b"\n[UNK]\n", b"[UNK]\n"):
-        listed = put(tmp_path / "words.txt", text)
-        options = ["--special-listed", "--padding", "[UNK]"] if text == b"[UNK]\n" else []
-        told = refused_with_notes(capsys, source, listed, target, *options)
-        assert "words.txt: a vocabulary must have an ordinary token, received none" in told
-        assert not target.exists()
+    listed = put(tmp_path / "words.txt", b"\n[UNK]\n")
+    told = refused_with_notes(capsys, source, listed, target)
+    assert "words.txt: a vocabulary must have an ordinary token, received none" in told
+    assert not target.exists()
+    (tmp_path / "empty.txt").touch()
+    assert run("align", source, tmp_path / "empty.txt", target) != 0
 
 
 def refused_with_notes(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
