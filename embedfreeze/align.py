@@ -26,7 +26,8 @@ from embedfreeze.coveragerecord import record_of_coverage
 from embedfreeze.embeddings import Alignment, Embeddings, provenance_stored_as
 from embedfreeze.errors import VocabularyError
 from embedfreeze.files import PathLike
-from embedfreeze.formats import ReadOptions, write
+from embedfreeze.files.inputs import remedy_for
+from embedfreeze.formats import ReadOptions, check_store_name, write
 from embedfreeze.sealed import SealedMatrix, told_memory
 from embedfreeze.tokens import Tokens
 from embedfreeze.vocabulary import Vocabulary
@@ -142,10 +143,11 @@ class AlignedEmbeddings:
         Raises
         ------
         FileError
-            The file exists or cannot be written.
+            The file exists or cannot be written, or the name ends otherwise.
         VocabularyError
             The vocabulary's splitter is a callable of the user's.
         """
+        check_store_name(path)
         stored = self.to_embeddings()
         write(stored, path, format="store", overwrite=overwrite, vocabulary=self.vocabulary)
 
@@ -216,7 +218,7 @@ class AlignedEmbeddings:
         request = Request(stages_of(match), fold_file, policies, transforms)
         vocabulary, n = self.vocabulary.extended(tokens, counts), len(self)
         added = Vocabulary(vocabulary.tokens[n:], padding=None, unknown=None)
-        read_options = ReadOptions.of("extend", options)
+        read_options = ReadOptions.of(AlignedEmbeddings.extend, options)
         if read_options.dtype is None and self.dtype in storage.ENCODED:
             read_options = replace(read_options, dtype=self.dtype)
         origins = sources_of(source, read_options, format, member)
@@ -253,6 +255,13 @@ def _aligned(
             f"{', '.join(map(repr, without))}: theirs are as oov= says",
             stacklevel=3,
         )
+    missing = found.coverage.missing_ids
+    if len(missing) and len(missing) == found.coverage.total() and not found.has_row[missing].any():
+        warnings.warn(
+            f"no token of the vocabulary has a row in {', '.join(s.name for s in sources)}: check "
+            f"that they are the same language and spelling; match={request.stage_names} (--match)",
+            stacklevel=3,
+        )
     found.complete(vocabulary, request.policies)
     dtype, path = request.dtype or found.dtype, found.coverage.source
     sealed = sealed_target(found.target, dtype, vocabulary, path)
@@ -284,12 +293,13 @@ def align(
     Parameters, errors and result are those of `load`; several embeddings are combined likewise.
     """
     vocabulary = _checked(vocabulary, "align")
-    several = [embeddings] if isinstance(embeddings, Embeddings) else list(embeddings)
+    several = list(embeddings) if isinstance(embeddings, Iterable) else [embeddings]
     for given in several:
         if not isinstance(given, Embeddings):
+            remedy = ": read them with embedfreeze.read, or align a file with embedfreeze.load"
             raise TypeError(
-                f"align needs Embeddings, received {type(given).__name__}: read them with "
-                f"embedfreeze.read, or align a file with embedfreeze.load"
+                f"align needs Embeddings, received {type(given).__name__}"
+                f"{remedy_for(given) or remedy}"
             )
     policies = Policies(oov, special or {}, seed)
     transforms = Transforms(center, all_but_the_top, dim, reduce, normalize)
@@ -380,6 +390,11 @@ def load(
     VocabularyError
         `special` names what is no special token.
 
+    Warns
+    -----
+    UserWarning
+        No ordinary token has a row.
+
     Examples
     --------
     >>> a = load("data/glove.6B.50d.sample.txt", Vocabulary(["king", "Queen", "zzzz"]))
@@ -389,7 +404,7 @@ def load(
     vocabulary = _checked(vocabulary, "load")
     transforms = Transforms(center, all_but_the_top, dim, reduce, normalize)
     policies = Policies(oov, special or {}, seed)
-    read_options = ReadOptions.of("load", options)
+    read_options = ReadOptions.of(load, options)
     dtype = read_options.dtype
     request = Request(stages_of(match), fold_file, policies, transforms, combine, dtype)
     sources = sources_of(path, read_options, format, member)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, BinaryIO
@@ -119,9 +120,17 @@ def convert(
     ------
     FileError, FormatError
         As for `read` and `write`.
+    FrozenBytesChanged
+        The source is a store whose matrix does not have its recorded digest. A store is hashed as
+        a whole before it is converted; of what lies beside the matrix the error is `FormatError`.
+
+    Warns
+    -----
+    UserWarning
+        The source has vectors of n-grams, as fastText has, which no other file holds.
     """
     target_format = check_target(target, to_format)
-    chosen = ReadOptions.of("convert", options)
+    chosen = ReadOptions.of(convert, options)
     if vocabulary is not None:
         chosen = replace(chosen, wanted=Tokens.from_strings(vocabulary.tokens))
 
@@ -133,6 +142,8 @@ def convert(
         reading = stream.reading
         name = os.path.basename(name_of(source))
         batches = stream.batches(choice.keep)
+        if reading.sealed is not None:
+            reading.sealed.verify_store(stream.source.name)
         rows = Rows(
             reading.dim,
             reading.dtype,
@@ -144,6 +155,12 @@ def convert(
         )
         write_rows(rows, target, format=target_format, overwrite=overwrite)
         warn_of_skipped(stream.source.name, reading)
+        if reading.subwords is not None:
+            warnings.warn(
+                f"{stream.source.name}: vectors of n-grams are not converted, only those of "
+                'tokens: keep the file, and align from it with oov="subword" (--oov subword)',
+                stacklevel=2,
+            )
         return Conversion(
             source=name_of(source),
             source_format=stream.format.name,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from embedfreeze import storage
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import EmbedFreezeError, UnknownTokenError
+from embedfreeze.formats import TableLike, embeddings_of
 from embedfreeze.nearest import NearestSpellings
 from embedfreeze.threads import spans, thread_count, thread_imap
 
@@ -28,14 +29,14 @@ _NOTHING: Nearest = (np.empty(0, np.int64), np.empty(0, np.float32))
 
 @overload
 def neighbours(  # type: ignore[overload-overlap]  # a str is an iterable of str, too
-    embeddings: Embeddings, tokens: str, n: int = ..., *, threads: int | None = ...
+    embeddings: TableLike, tokens: str, n: int = ..., *, threads: int | None = ...
 ) -> Near: ...
 @overload
 def neighbours(
-    embeddings: Embeddings, tokens: Iterable[str], n: int = ..., *, threads: int | None = ...
+    embeddings: TableLike, tokens: Iterable[str], n: int = ..., *, threads: int | None = ...
 ) -> dict[str, Near]: ...
 def neighbours(
-    embeddings: Embeddings,
+    embeddings: TableLike,
     tokens: str | Iterable[str],
     n: int = 10,
     *,
@@ -50,8 +51,8 @@ def neighbours(
 
     Parameters
     ----------
-    embeddings : Embeddings
-        Of any storage dtype.
+    embeddings : Embeddings, AlignedEmbeddings, or path
+        Of any storage dtype. A path is read as `read` does, each time anew.
     tokens : str or iterable of str
         One token, or several.
     n : int
@@ -83,9 +84,20 @@ def neighbours(
     if n < 1:
         raise ValueError(f"n must be at least 1, received {n}")
     one = isinstance(tokens, str)
-    asked = [tokens] if isinstance(tokens, str) else list(dict.fromkeys(tokens))
-    found = _found(embeddings, asked, n, thread_count(threads)) if asked else {}
+    asked = [tokens] if isinstance(tokens, str) else _asked(tokens)
+    found = _found(embeddings_of(embeddings), asked, n, thread_count(threads)) if asked else {}
     return found[asked[0]] if one else found
+
+
+def _asked(tokens: Iterable[str]) -> list[str]:
+    given = list(tokens) if isinstance(tokens, Iterable) else [tokens]
+    for token in given:
+        if not isinstance(token, str):
+            raise TypeError(
+                f"tokens must be a str, or several, received {type(token).__name__}: name them; "
+                "the tokens near a vector of your own are found by to_gensim().similar_by_vector"
+            )
+    return list(dict.fromkeys(given))
 
 
 def listed(found: Mapping[str, Near]) -> dict[str, list[dict[str, Any]]]:

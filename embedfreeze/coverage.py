@@ -63,6 +63,8 @@ class Coverage:
         What `nearest` has looked up so far.
     file_tokens : callable or None
         Gives the tokens of the file once more, where it can still be read.
+    has_subwords : bool
+        Whether the file that was read has vectors of n-grams; a store does not keep that.
 
     Examples
     --------
@@ -87,6 +89,7 @@ class Coverage:
     sources: tuple[Coverage, ...] = ()
     known_nearest: dict[str, list[str]] = field(default_factory=dict, repr=False)
     file_tokens: Callable[[], Iterable[Tokens]] | None = field(default=None, repr=False)
+    has_subwords: bool = False
 
     @classmethod
     def combined(
@@ -123,6 +126,7 @@ class Coverage:
             ", ".join(part.source for part in parts if part.source is not None) or None,
             tuple(parts),
             known_nearest or {},
+            has_subwords=any(part.has_subwords for part in parts),
         )
 
     @classmethod

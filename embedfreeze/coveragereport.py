@@ -27,9 +27,9 @@ def _lines(report: Report) -> dict[str, list[int]]:
     return lines
 
 
-def _share(number: int, total: int) -> float:
-    """A number as a share of all; of nothing, everything."""
-    return number / total if total else 1
+def _share(number: int, total: int) -> str:
+    """A number as a share of all; there is none of nothing."""
+    return f"{number / total:.1%}" if total else "-"
 
 
 def plain(report: Report) -> str:
@@ -45,7 +45,7 @@ def _plain_table(report: Report) -> str:
     lines = [f"{'stage':<{first}}  " + "".join(f"{by + 's':<{width + 8}}" for by in kinds).rstrip()]
     for name, numbers in table.items():
         cells = (
-            f"{number:>{width}} {_share(number, total):>6.1%} "
+            f"{number:>{width}} {_share(number, total):>6} "
             for number, total in zip(numbers, totals, strict=True)
         )
         lines.append((f"{name:<{first}}  " + "".join(cells)).rstrip())
@@ -128,7 +128,7 @@ def stage_rows(report: Report) -> tuple[list[str], list[list[str]]]:
         + [
             cell
             for number, total in zip(numbers, totals, strict=True)
-            for cell in (f"{number:,}", f"{_share(number, total):.1%}")
+            for cell in (f"{number:,}", _share(number, total))
         ]
         for name, numbers in _lines(report).items()
     ]

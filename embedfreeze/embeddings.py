@@ -113,9 +113,14 @@ class Embeddings:
     alignment: Alignment = Alignment()
 
     def __post_init__(self) -> None:
+        matrix = self.matrix
+        if not isinstance(matrix, np.ndarray):
+            raise TypeError(
+                f"a matrix must be a NumPy array [n, dim], received {type(matrix).__name__}: give "
+                "the tokens first and then numpy.asarray(matrix, numpy.float32)"
+            )
         if not isinstance(self.tokens, Tokens):
             object.__setattr__(self, "tokens", Tokens.from_strings(self.tokens))
-        matrix = self.matrix
         known = matrix.ndim == 2 and str(matrix.dtype) in storage.DTYPES
         if not known or not matrix.flags.c_contiguous:
             raise EmbedFreezeError(
@@ -289,6 +294,11 @@ class Embeddings:
         """
         if isinstance(tokens, str):
             return self._values(self.matrix[self.index(tokens)])
+        if not isinstance(tokens, Sequence | np.ndarray):
+            raise TypeError(
+                f"a key must be a token or a list of tokens, received {type(tokens).__name__}: "
+                "rows by number are in .matrix"
+            )
         rows = self.rows(tokens)
         if (rows < 0).any():
             missing = [token for token, row in zip(tokens, rows, strict=True) if row < 0]

@@ -15,6 +15,7 @@ __all__ = [
     "TableNotFound",
     "UnknownTokenError",
     "VocabularyError",
+    "not_pickled",
     "reason",
     "without_secrets",
 ]
@@ -34,6 +35,14 @@ _REMEDIES = {
     errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
+
+
+def not_pickled(what: str) -> TypeError:
+    """The error of something that lies in memory that is mapped, and belongs to a table."""
+    return TypeError(
+        f"{what} cannot be pickled or copied deeply: save the table as a store (its save, or "
+        "embedfreeze.write) and read that wherever it is needed; it is mapped, not copied"
+    )
 
 
 def reason(error: Exception) -> str:

@@ -18,6 +18,7 @@ from embedfreeze.batch.progress import shown_bar
 from embedfreeze.embeddings import Embeddings, keyed_vectors
 from embedfreeze.errors import FormatError
 from embedfreeze.files import PathLike, name_of
+from embedfreeze.formats import TableLike, embeddings_of
 from embedfreeze.scores import AnalogyScore, AnalogySection, Evaluation, PairScore
 from embedfreeze.threads import spans
 from embedfreeze.vocabularies.lines import read_bytes
@@ -31,7 +32,7 @@ Fold = Callable[[str], str]
 
 
 def evaluate(
-    embeddings: Embeddings,
+    embeddings: TableLike,
     *,
     pairs: Sequence[PathLike] | None = None,
     analogies: Sequence[PathLike] | None = None,
@@ -45,8 +46,8 @@ def evaluate(
 
     Parameters
     ----------
-    embeddings : Embeddings
-        Of any storage dtype; those that are not float32 are copied to it, exactly.
+    embeddings : Embeddings, AlignedEmbeddings, or path
+        A path is read as `read` does. Rows that are not float32 are copied to it, exactly.
     pairs : sequence of path, optional
         Files of judgements: two words and a number a line, with tabs between. Default: WordSim-353
         and SimLex-999, which gensim brings.
@@ -85,6 +86,7 @@ def evaluate(
     asked = _of_gensim(ANALOGIES) if analogies is None else analogies
     pair_files = [_Pairs.read(path) for path in given]
     question_files = [_Questions.read(path) for path in asked]
+    embeddings = embeddings_of(embeddings)
     kept = _searched(embeddings, restrict_vocab)
     fold = str if case_sensitive else str.upper
     known = {fold(token) for token in kept.tokens}

@@ -11,6 +11,7 @@ from embedfreeze.htmltext import Html, code, facts, join, panel, table
 __all__ = [
     "SHOWN_TOKENS",
     "coverage_html",
+    "facts_html",
     "proof_html",
     "rows_html",
     "vocabulary_html",
@@ -53,6 +54,11 @@ def rows_html(
     told = f"the first {len(tokens)} of {rows:,} rows" if len(tokens) < rows else None
     first = table(head, body, numbers=range(1, len(head)), caption=told) if body else Html()
     return panel(f"{kind}: {rows:,} rows of {dim}", facts(found), first)
+
+
+def facts_html(title: str, found: Mapping[str, object], *tables: Html) -> str:
+    """Facts, of which None is left out, and what stands below them."""
+    return panel(title, facts(found), *tables)
 
 
 def vocabulary_html(

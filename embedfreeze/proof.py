@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar, Literal
 
 from embedfreeze.errors import FileError, FormatError, reason
@@ -88,6 +88,9 @@ class TableProof:
             how="deep",
             find_digest=lambda: record.digest,
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "find_digest": partial(str, self.digest)}
 
     def at(self, address: int, trained_rows: int) -> TableProof:
         """Of a table in place in the memory of this process."""
@@ -312,12 +315,14 @@ class FreezeProof:
     def _repr_html_(self) -> str:
         from embedfreeze.notebook import proof_html
 
-        return proof_html(self._said(), (table.facts() for table in self.tables))
+        return proof_html(self.summary, (table.facts() for table in self.tables))
 
     def __str__(self) -> str:
-        return f"{self._said()}: {'; '.join(map(str, self.tables))}"
+        return f"{self.summary}: {'; '.join(map(str, self.tables))}"
 
-    def _said(self) -> str:
+    @property
+    def summary(self) -> str:
+        """What was found, in a sentence without the tables."""
         steps = f", over {self.steps} checked training step{'s' if self.steps > 1 else ''}"
         said = f"no change of the frozen bytes of {self.model!r} was found"
         if all(table.complete for table in self.tables):

@@ -1,11 +1,11 @@
-"""A saved model against its tables: every byte of them is hashed, and no model is built."""
+"""A saved model, or a store: every byte of its tables is hashed, and no model is built."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from zipfile import is_zipfile
 
@@ -13,7 +13,6 @@ import numpy as np
 
 from embedfreeze import formats
 from embedfreeze.checkpoints import Bundle
-from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import (
     EmbedFreezeError,
     FileError,
@@ -22,7 +21,7 @@ from embedfreeze.errors import (
     FrozenError,
 )
 from embedfreeze.files import PathLike, open_source
-from embedfreeze.formats.stores.header import check_rest, read_layout
+from embedfreeze.formats.stores.header import sniff
 from embedfreeze.proof import FreezeProof, TableProof, kept_proof
 from embedfreeze.savedfiles import (
     CONFIG,
@@ -40,31 +39,37 @@ from embedfreeze.search import Search, chosen_table, find_store
 from embedfreeze.servedrecord import ServedTable, read_served
 from embedfreeze.table import Table
 
-__all__ = ["verify_saved", "verify_store"]
+__all__ = ["verify_saved"]
+
+STORE = ".safetensors"
 
 
 def verify_saved(
     path: PathLike, *, table: object = None, search: PathLike | Sequence[PathLike] = ()
 ) -> FreezeProof:
-    """Check a saved model against its tables, of which every byte is hashed.
+    """Check a saved model against its tables, or a store; every byte of the tables is hashed.
 
     Parameters
     ----------
     path : path
-        A ``.keras`` or ``.weights.h5`` file, or the folder of a SavedModel.
+        A ``.keras`` or ``.weights.h5`` file, the folder of a SavedModel, or a store, which its
+        content tells.
     table, search
-        Where the tables are, as for `embedfreeze.load_model`. What a file holds itself is checked
-        there; a table that is given must then be the same.
+        Where the tables of a model are, as for `embedfreeze.load_model`. What a file holds itself
+        is checked there; a table that is given must then be the same.
 
     Returns
     -------
     FreezeProof
-        With one entry for each table.
+        With one entry for each table; that of a store has no layer.
 
     Raises
     ------
+    ValueError
+        `table` or `search` is given with a store.
     FileError
-        The file is no saved model, or damaged.
+        The file is no saved model and no store, or damaged: such as a store in which what lies
+        beside the matrix has its recorded digest no longer.
     FrozenError
         There is no table in the model, or none is found that has the recorded digests (of those in
         stores it is `TableNotFound`); or a proof that was kept with the model speaks of another.
@@ -72,6 +77,13 @@ def verify_saved(
         A table has its recorded digest no longer; with layer and block.
     """
     name = os.fspath(path)
+    if _is_store(name):
+        if table is not None or search:
+            raise ValueError(
+                "table= and search= (--table, --search) say where the tables of a saved model are, "
+                "received a store: leave them out"
+            )
+        return _verify_store(name)
     where = Search.of(path, table, search)
     if os.path.isdir(name) and not os.path.exists(os.path.join(name, CONFIG)):
         tables = _verify_served(name, where.given)
@@ -81,42 +93,21 @@ def verify_saved(
     return FreezeProof(name, tuple(tables))
 
 
-def verify_store(path: PathLike) -> FreezeProof:
-    """Check a store against the digests that are recorded in it, of which every byte is hashed.
+def _is_store(name: str) -> bool:
+    """Whether a file is a store by its content, or by its name one that is missing or damaged."""
+    if os.path.isdir(name):
+        return False
+    if name.endswith(STORE) or not os.path.isfile(name) or is_zipfile(name):
+        return name.endswith(STORE)
+    with contextlib.suppress(EmbedFreezeError), open_source(name) as source:
+        return sniff(source)
+    return False
 
-    Parameters
-    ----------
-    path : path
-        A store.
 
-    Returns
-    -------
-    FreezeProof
-        With one entry, of no layer.
-
-    Raises
-    ------
-    FileError
-        The file is no store, or what lies beside its matrix has its recorded digest no longer.
-    FrozenBytesChanged
-        Its matrix has its recorded digest no longer; with block.
-    """
-    name = os.fspath(path)
-    table = Table.of(_sound_store(name))
-    try:
-        table.sealed.verify(deep=True)
-    except FrozenBytesChanged as error:
-        raise FrozenBytesChanged(f"{name}: {error}", block=error.block) from error
+def _verify_store(name: str) -> FreezeProof:
+    table = Table.of(formats.read(name, format="store"))
+    table.sealed.verify_store(name)
     return FreezeProof(name, (TableProof.of(None, table, "deep"),))
-
-
-def _sound_store(name: str) -> Embeddings:
-    """A store, of which all that lies beside the matrix was just hashed."""
-    with open_source(name) as source:
-        mapped = source.buffer
-        if mapped is not None:
-            check_rest(source, mapped, read_layout(source, mapped))
-    return formats.read(name, format="store", seal="copy" if mapped is None else "watch")
 
 
 def _refuse_other_proof(name: str, tables: Sequence[TableProof]) -> None:
@@ -174,7 +165,7 @@ def _no_table(name: str) -> FrozenError:
 def _read(name: str, folder: str) -> _Content:
     """The content of a file, with copies of its tables mapped from a temporary folder."""
     if os.path.isdir(name) or is_zipfile(name):
-        with closing(KerasFiles(name)) as files:
+        with contextlib.closing(KerasFiles(name)) as files:
             told = config_tables(files.config())
             weights = files.extract(WEIGHTS, os.path.join(folder, WEIGHTS))
             return _Content(told + weights_tables(weights), _embedded(files, folder))
@@ -182,7 +173,9 @@ def _read(name: str, folder: str) -> _Content:
         return _Content(weights_tables(name))
     if not os.path.exists(name):
         raise FileError("cannot be read: no such file; give a saved model", path=name)
-    raise no_saved_model(name, "a .keras or .weights.h5 file or the folder of a SavedModel")
+    raise no_saved_model(
+        name, "a .keras or .weights.h5 file, the folder of a SavedModel, or a store"
+    )
 
 
 def _embedded(files: KerasFiles, folder: str) -> dict[tuple[str, str], Table]:

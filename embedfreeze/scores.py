@@ -10,6 +10,7 @@ from embedfreeze.plainlines import plain_table
 __all__ = ["AnalogyScore", "AnalogySection", "Evaluation", "PairScore"]
 
 _PAIR_HEAD = ["similarity", "pairs", "used", "share", "Spearman", "Pearson"]
+_ANALOGY_HEAD = ["analogies", "questions", "used", "share", "correct", "accuracy"]
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,26 @@ class Evaluation:
     def __str__(self) -> str:
         return _plain(self.to_dict())
 
+    def _repr_html_(self) -> str:
+        from embedfreeze.htmltext import table
+        from embedfreeze.notebook import facts_html
+
+        report = self.to_dict()
+        unused = [s["name"] for s in (*report["pairs"], *report["analogies"]) if not s["used"]]
+        found = {
+            "took part": f"{self.searched:,} of {self.rows:,} rows of {self.dim}",
+            "none used": ", ".join(unused) or None,
+        }
+        pairs = [_pair_cells(score) for score in report["pairs"]]
+        analogies = [_section_cells(score) for score in report["analogies"]]
+        tables = [
+            table(head, body, numbers=range(1, len(head)))
+            for head, body in ((_PAIR_HEAD, pairs), (_ANALOGY_HEAD, analogies))
+            if body
+        ]
+        where = f" of {self.source}" if self.source else ""
+        return facts_html(f"Evaluation{where}", found, *tables)
+
 
 def _plain(report: dict[str, Any]) -> str:
     """Tables of similarities and analogies, and notes."""
@@ -129,7 +150,7 @@ def _plain(report: dict[str, Any]) -> str:
         lines += ["", plain_table([_PAIR_HEAD, *map(_pair_cells, report["pairs"])])]
     for score in report["analogies"]:
         total = {**score, "name": "all"}
-        head = [score["name"], "questions", "used", "share", "correct", "accuracy"]
+        head = [score["name"], *_ANALOGY_HEAD[1:]]
         body = [_section_cells(part) for part in (*score["sections"], total)]
         lines += ["", plain_table([head, *body])]
     return "\n".join([*lines, *_notes(report)])

@@ -15,12 +15,12 @@ import os
 import weakref
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from embedfreeze.errors import FileError, FrozenBytesChanged, FrozenError
+from embedfreeze.errors import FileError, FrozenBytesChanged, FrozenError, not_pickled
 from embedfreeze.files import FileIdentity, Guard
 from embedfreeze.threads import spans, thread_count, thread_map
 
@@ -95,6 +95,8 @@ class SealedMatrix:
         Where the matrix starts in that file.
     identity : FileIdentity
         Of the file behind the memory, as it was when its bytes were last known to be right.
+    check_rest : callable or None
+        Of a matrix in a store: compares what lies beside it in the whole file with its digest.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class SealedMatrix:
         self.guarantee: Guarantee = guarantee
         self.path = path
         self.offset = offset
+        self.check_rest: Callable[[mmap.mmap], None] | None = None
         dtype = np.dtype(dtype)
         nbytes = shape[0] * shape[1] * dtype.itemsize
         if not nbytes:  # nothing can be mapped at the end of a file
@@ -234,6 +237,33 @@ class SealedMatrix:
         if self.guarantee == "sealed":
             self._compare_with_memfd()
         self._compare_blocks(block_digests(self.array))
+
+    def verify_store(self, name: str) -> None:
+        """Compare all bytes, of a store also those beside the matrix, with their digests.
+
+        Parameters
+        ----------
+        name : str
+            What messages call it.
+
+        Raises
+        ------
+        FormatError
+            What lies beside the matrix of a store does not have its recorded digest.
+        FrozenBytesChanged
+            As for `verify`.
+        """
+        self.check()
+        if self.check_rest is not None:
+            self.check_rest(mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ))
+        try:
+            self.verify(deep=True)
+        except FrozenBytesChanged as error:
+            said = f"{name}: {error}"
+            raise FrozenBytesChanged(said, row=error.row, block=error.block) from error
+
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled("a sealed matrix")
 
     def _explain_new_identity(self, identity: FileIdentity) -> None:
         """A file was touched: an error if its bytes changed, else its new identity is watched."""

@@ -7,13 +7,13 @@ import operator
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, overload
+from typing import Any, ClassVar, Literal, NoReturn, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from embedfreeze import _kernel
-from embedfreeze.errors import EmbedFreezeError, FormatError, UnknownTokenError
+from embedfreeze.errors import EmbedFreezeError, FormatError, UnknownTokenError, not_pickled
 
 __all__ = [
     "HASH_NAME",
@@ -113,6 +113,12 @@ class Tokens(Sequence[str]):
             blob = "".join(tokens).encode()  # at once: a third of the time of one by one
         except UnicodeEncodeError:
             return cls.from_bytes([_escaped(token) for token in tokens], "surrogateescape")
+        except TypeError:
+            place, token = next((i, t) for i, t in enumerate(tokens) if not isinstance(t, str))
+            raise TypeError(
+                f"tokens must be str, received {token!r:.60} of {type(token).__name__} as item "
+                f"{place} (from 0): give their spellings"
+            ) from None
         offsets = _offsets_of(tokens)
         if len(blob) > offsets[-1]:  # a character may be several bytes
             offsets = _first_bytes(blob)[offsets]
@@ -272,6 +278,9 @@ class Tokens(Sequence[str]):
 
     def _used_blob(self) -> memoryview:
         return self.blob[self.offsets[0] : self.offsets[-1]]
+
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled("the tokens of a table")
 
     def find(self, tokens: Tokens | Iterable[str]) -> Rows:
         """Row of each token, int32 [tokens]; -1 where there is none.

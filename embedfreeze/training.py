@@ -38,13 +38,14 @@ def verify(
     table: object = None,
     search: PathLike | Sequence[PathLike] = (),
 ) -> FreezeProof:
-    """Check every frozen variable of a model or layer, or a saved model against its tables.
+    """Check every frozen variable of a model or layer, a saved model, or a store.
 
     Parameters
     ----------
     model : keras.Model, keras.layers.Layer, FrozenVariable or path
         Holds at least one frozen variable, through any nesting. Of a saved model (a ``.keras`` or
-        ``.weights.h5`` file, or the folder of a SavedModel) every byte of the tables is hashed.
+        ``.weights.h5`` file, or the folder of a SavedModel) every byte of the tables is hashed, and
+        of a store every byte.
     deep : bool
         Also hash all bytes. Without it the check takes microseconds whatever the size, but for a
         copy on a device, of which a digest is computed.
@@ -64,7 +65,7 @@ def verify(
         The model holds no frozen variable; a function traced since the last check would write to
         one; or a saved model's table is another one, or not found.
     FileError
-        The file is no saved model.
+        The file is no saved model and no store; or what lies beside the matrix of a store changed.
     """
     if isinstance(model, str | os.PathLike):
         return verify_saved(model, table=table, search=search)

@@ -408,7 +408,7 @@ class Vocabulary(VocabularySources):
         """
         return cls.from_settings(config["tokens"], config)
 
-    def save(self, path: PathLike, *, overwrite: bool = False) -> None:
+    def save(self, path: PathLike, *, overwrite: bool = False) -> tuple[str, ...]:
         """Write the vocabulary to a file, whole or not at all; `from_file` reads it back.
 
         Parameters
@@ -421,6 +421,11 @@ class Vocabulary(VocabularySources):
         overwrite : bool
             Replace a file that is there.
 
+        Returns
+        -------
+        tuple of str
+            The files that were written, one or two, which are to be kept together.
+
         Raises
         ------
         FileError
@@ -432,14 +437,15 @@ class Vocabulary(VocabularySources):
         Examples
         --------
         >>> v = Vocabulary(["good", "case"], counts={"good": 5, "case": 2})
-        >>> v.save("vocabulary.json")
+        >>> v.save("vocabulary.json"), v.save("vocabulary.txt")
+        (('vocabulary.json',), ('vocabulary.txt', 'vocabulary.settings.json'))
         >>> Vocabulary.from_file("vocabulary.json") == v
         True
         """
         from embedfreeze.vocabularies.vocabularyfiles import write_file
 
         settings = {**self.settings(), "counts": self.counts}
-        write_file(path, self.tokens, settings, overwrite=overwrite)
+        return write_file(path, self.tokens, settings, overwrite=overwrite)
 
     def to_keras(self, kind: str = "lookup") -> Any:
         """A Keras layer with the same ids.

@@ -160,7 +160,7 @@ def test_wrong_calls(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda p, v: ef.load(p, v, normalise="l2"), "load has no option 'normalise'; those of"),
+        (lambda p, v: ef.load(p, v, normalise="l2"), "load has no option 'normalise'; its own"),
         (lambda p, v: ef.load(p, v, wanted=None), "load has no option 'wanted'"),
         (lambda p, _: ef.read(p, sep=","), "read has no option 'sep'"),
         (lambda p, v: ef.load(bytes(p), v), "received bytes"),
@@ -318,3 +318,21 @@ def test_many_ids_of_one_row(copy: int, tmp_path: Path, monkeypatch: pytest.Monk
     assert bits(a.matrix[2:]) == bits(np.repeat(matrix, 6, axis=0))
     assert a.coverage.found("exact") == 1
     assert a.coverage.found("lower") == 5
+
+
+def test_a_vocabulary_of_which_nothing_is_found(tmp_path: Path) -> None:
+    path = put(tmp_path / "f.txt", b"king 1 2\nqueen 3 4\n[UNK] 5 6\n")
+    v = ef.Vocabulary(["\u043a\u043e\u0440\u043e\u043b\u044c", "x"])
+    told = r"no token of the vocabulary has a row in .*f\.txt: check .*match=\('exact', 'lower'\)"
+    for call in (
+        lambda: ef.load(path, v),
+        lambda: ef.align(ef.read(path), v, special={"[UNK]": "file"}),
+    ):
+        with pytest.warns(UserWarning, match=told) as caught:
+            call()
+        assert [warning.filename for warning in caught] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ef.load(path, ef.Vocabulary(["king", "x"]))
+        ef.load(path, ef.Vocabulary([]))
+        ef.load(path, ef.Vocabulary(["kings"]), oov="nearest")  # all of them found one

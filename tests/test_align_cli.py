@@ -378,3 +378,20 @@ def test_a_report_beside_the_table(
     out = capsys.readouterr().out
     assert "note    aligned to a vocabulary: padding '', unknown '[UNK]'" in out
     assert "note    2 of 5 types found" in out
+
+
+def test_a_vocabulary_without_words(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "t.safetensors"
+    listed = put(tmp_path / "words.txt", b"\n[UNK]\n")
+    told = refused_with_notes(capsys, source, listed, target)
+    assert "words.txt: a vocabulary must have an ordinary token, received none" in told
+    assert not target.exists()
+    (tmp_path / "empty.txt").touch()
+    assert run("align", source, tmp_path / "empty.txt", target) != 0
+
+
+def refused_with_notes(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert run("align", *arguments) == 5
+    return capsys.readouterr().err

@@ -486,6 +486,7 @@ def test_json_of_every_command(folder: Path, capsys: pytest.CaptureFixture[str])
     counts = ef.count_corpus("texts.txt")
     assert found == {
         "target": "o.txt",
+        "settings": "o.settings.json",
         "tokens": 1,
         "occurrences": counts["king"],
         "n_types": counts.n_types,

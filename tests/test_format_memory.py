@@ -16,7 +16,7 @@ GENERATE = """
 import sys
 import numpy as np
 from embedfreeze.formats.base import Batch, Rows
-from embedfreeze.formats.verbs import write_rows
+from embedfreeze.formats.writing import write_rows
 from embedfreeze.tokens import Tokens
 
 rows, dim, step = int(sys.argv[2]), 300, 10_000

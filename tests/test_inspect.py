@@ -170,7 +170,7 @@ def test_kinds_of_tokens(tmp_path: Path) -> None:
     path = put(tmp_path / "f.txt", glove_bytes(lower, values(ROWS + 2)))
     assert found(path) == {
         "special-first": "row 0 is '</s>', no word",
-        "lower-case": 'all tokens are lower case: match=("exact", "lower") finds your capitals',
+        "lower-case": "all tokens are lower case: the default match stages find your capitals",
     }
     path = put(tmp_path / "f.txt", glove_bytes([*lower, "\u00c9".encode()], values(ROWS + 3)))
     assert set(found(path)) == {"special-first"}

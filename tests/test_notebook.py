@@ -164,7 +164,12 @@ def test_coverage() -> None:
     two = ef.align([e, ef.Embeddings(["zzzz"], matrix(1), path=HOSTILE)], a.vocabulary)
     assert f"{HOSTILE}: 1 found" in shown(two.coverage)
     assert "1 of 1 types found" in shown(ef.align(e, ef.Vocabulary(["king"])).coverage)
-    assert "100.0%" in shown(ef.align(e, ef.Vocabulary([])).coverage)
+    empty = ef.align(e, ef.Vocabulary([])).coverage
+    assert empty is not None
+    assert empty.share() == 1.0
+    assert "exact0-lower0-found0-missing0-" in shown(empty)
+    assert str(empty).splitlines()[1].split() == ["exact", "0", "-"]
+    assert "| exact | 0 | - |" in empty.to_markdown()
 
 
 def test_vocabulary() -> None:
@@ -175,3 +180,43 @@ def test_vocabulary() -> None:
     assert "count" not in told
     assert "plain1,000" in shown(ef.Vocabulary.from_counts({"plain": 1000}))
     assert "none" in shown(ef.Vocabulary([], padding=None, unknown=None))
+
+
+def test_evaluation(tmp_path: Path) -> None:
+    (tmp_path / "p.tsv").write_text("king\tqueen\t8\nking\triver\t1\nqueen\triver\t2\n")
+    (tmp_path / "none.tsv").write_text("a\tb\t8\n")
+    (tmp_path / "q.txt").write_text(": kinds\nking queen river king\n")
+    e = ef.Embeddings(["king", "queen", "river"], matrix(3), path=HOSTILE)
+    files = [tmp_path / "p.tsv", tmp_path / "none.tsv"]
+    told = shown(ef.evaluate(e, pairs=files, analogies=[tmp_path / "q.txt"]))
+    assert told.startswith(f"Evaluation of {HOSTILE}")
+    assert "took part3 of 3 rows of 8" in told
+    assert "none usednone" in told
+    assert "p.tsv33100.0%" in told
+    assert "q.txt11100.0%" in told
+
+
+def test_inspection(tmp_path: Path) -> None:
+    path = tmp_path / "<b>.txt"
+    path.write_text(f"{HOSTILE} 1 2\nking 3 4\nking 5 6\n")
+    told = shown(ef.inspect(path))
+    assert told.startswith(str(path))
+    for part in ("rows3", "dim2 (float32)", "in memory24 bytes", HOSTILE, "repeated tokens: 1"):
+        assert part in told
+    path.write_text("king 1 2\n" * 200 + "river 5 x\n")
+    assert "cannot be loaded" in shown(ef.inspect(path))
+
+
+def test_report(tmp_path: Path) -> None:
+    e = ef.Embeddings([HOSTILE, "ordinary", "zero"], np.diag(np.float32([1, 1, 0])))
+    a = ef.align(e, ef.Vocabulary(["ordinary", HOSTILE, "missing"]))
+    report = ef.report(a)
+    told = shown(report)
+    assert told.startswith("Report of embeddings: 5 rows of 3")
+    assert "coverage2 of 3 types found" in told
+    assert "rows of zeros3" in told
+    assert "proofno frozen byte of 'embeddings' changed" in told
+    assert "the page" in told
+    assert repr(report) == "Report('embeddings', 5 x 3 float32)"
+    a.save(tmp_path / "t.safetensors")
+    assert repr(ef.report(tmp_path / "t.safetensors")) == "Report('t.safetensors', 5 x 3 float32)"

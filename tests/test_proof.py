@@ -1,9 +1,11 @@
 """FreezeProof: what it says is what an independent look at the kernel and the bytes says."""
 
+import copy
 import fcntl
 import hashlib
 import json
 import os
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ import embedfreeze as ef
 from embedfreeze.align import AlignedEmbeddings
 from embedfreeze.errors import FileError, FormatError, FrozenBytesChanged, FrozenError
 from embedfreeze.pooling import MaskedPooling
+from embedfreeze.proof import FreezeProof, TableProof
 from embedfreeze.sealed import seal_array
+from embedfreeze.table import Table
 
 VOCABULARY = ef.Vocabulary([f"word{i}" for i in range(598)])
 VALUES = np.random.default_rng(0).normal(size=(600, 512)).astype("float32")  # two blocks
@@ -221,3 +225,14 @@ def test_every_batch_is_a_step(steps: int) -> None:
     assert (ef.verify(model).steps, guard.proof().steps) == (22, 22)
     ef.train_step(model, IDS, LABELS)
     assert ef.verify(model).steps == 23
+
+
+def test_a_proof_can_be_pickled(tmp_path: Path) -> None:
+    table = ef.align(ef.Embeddings(["king"], np.ones((1, 4), np.float32)), ef.Vocabulary(["king"]))
+    late = FreezeProof("m", (TableProof.of("layer", Table.of(table), "address"),))
+    digest = hashlib.sha256(hashlib.sha256(table.matrix.tobytes()).digest()).hexdigest()
+    for again in (pickle.loads(pickle.dumps(late)), copy.deepcopy(late)):
+        assert again == late
+        assert again.tables[0].digest == digest
+        assert pickle.loads(pickle.dumps(again)) == late
+    assert FreezeProof.load(late.save(tmp_path / "proof.json")) == copy.deepcopy(late)

@@ -576,6 +576,51 @@ def test_every_tensor_is_held_to_the_digest(name: str, aligned: Path, tmp_path: 
         ef.read(path)  # opening only maps
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gz"])
+@pytest.mark.parametrize("name", ["token_bytes", "vectors"])
+def test_whoever_reads_all_of_a_store_checks_both_digests(
+    name: str, packed: bool, aligned: Path, tmp_path: Path
+) -> None:
+    length, header, _ = parts(aligned)
+    raw = bytearray(aligned.read_bytes())
+    raw[8 + length + header[name]["data_offsets"][0]] ^= 1
+    path = put(tmp_path / "f.safetensors", gzip.compress(raw) if packed else raw)
+    target = tmp_path / "g.txt"
+    kind = FormatError if name == "token_bytes" else FrozenBytesChanged
+    told = f"{path}: .*recorded digest"
+    with pytest.raises(kind, match=told):
+        ef.convert(path, target)
+    with pytest.raises(kind, match=told):
+        ef.convert(path, target, limit=1, dtype="float16")
+    assert not target.exists()
+    problem = ef.inspect(path).problem
+    assert problem is not None
+    assert "recorded digest" in problem
+    assert ef.inspect(path, scan=False).loadable
+    with pytest.raises(kind, match="recorded digest"):
+        ef.report(path)
+    e = ef.read(path)  # opening only maps
+    with pytest.raises(kind, match="recorded digest"):
+        ef.report(e)
+    own = ef.align(e, ef.Vocabulary(["king"]))
+    assert ef.report(own).proof is not None  # a table of its own
+
+
+def test_a_store_that_serves_as_it_is_is_proved_as_a_whole(aligned: Path, tmp_path: Path) -> None:
+    path = put(tmp_path / "f.safetensors", aligned.read_bytes())
+    vocabulary = ef.read(path).vocabulary
+    served = ef.load(path, vocabulary)
+    assert served.sealed.guarantee == "watched"
+    assert ef.report(served).proof is not None
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)[0]
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last ^ 1]))
+    with pytest.raises(FormatError, match="must have the recorded digest"):
+        ef.report(served)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

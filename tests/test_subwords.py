@@ -174,3 +174,27 @@ def test_load_takes_the_memory_of_the_vocabulary(kind: str, tmp_path: Path) -> N
     token, rows = 14 * 300 + 5, 1 + sum(10 - n for n in range(3, 7))
     assert float(value) == np.float32(token) * np.float32(1 / rows)
     assert int(used) < 20 * MEGABYTE
+
+
+def test_who_leaves_n_grams_behind_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read: dict[str, Any] = {"unicode_errors": "surrogateescape"}
+    with pytest.warns(UserWarning, match="vectors of n-grams are not converted.*--oov subword"):
+        ef.convert(MODEL, tmp_path / "t.safetensors", **read)
+    told = "has vectors of n-grams"
+    assert any(note.startswith(told) for note in ef.inspect(MODEL).notes)
+    assert not any(note.startswith(told) for note in ef.inspect(tmp_path / "t.safetensors").notes)
+    token = ef.read(MODEL, **read).tokens[1]
+    advice = "--oov subword makes rows of the missing tokens from the n-grams of the file\n"
+    for words, source, options, advised in (
+        (f"{token}\nunseen\n", MODEL, [], True),
+        (f"{token}\nunseen\n", MODEL, ["--oov", "subword"], False),
+        (f"{token}\n", MODEL, [], False),
+        (f"{token}\nunseen\n", tmp_path / "t.safetensors", [], False),
+    ):
+        put(tmp_path / "words.txt", words.encode())
+        call = ["align", str(source), str(tmp_path / "words.txt"), str(tmp_path / "a.safetensors")]
+        call += ["--unicode-errors", "surrogateescape", "--force", *options]
+        assert main(call) == 0
+        assert (advice in capsys.readouterr().out) == advised

@@ -511,3 +511,21 @@ def test_weights_whose_record_is_empty(tmp_path: Path) -> None:
         file["layer/vars/table"] = h5py.Empty("uint8")
     with pytest.raises(FormatError, match="weights must hold the record of a table"):
         ef.verify(tmp_path / "m.weights.h5")
+
+
+def test_a_store_is_known_by_its_content(saved: Path, tmp_path: Path) -> None:
+    store = saved / "table.safetensors"
+    for path in (store, shutil.copy(store, tmp_path / "zz.bin")):
+        proof = ef.verify(path)
+        assert [(t.layer, t.digest, t.how) for t in proof.tables] == [(None, SOURCE.digest, "deep")]
+        assert proof.model == str(path)
+        with pytest.raises(ValueError, match="leave them out"):
+            ef.verify(path, table=SOURCE)
+    data = bytearray((tmp_path / "zz.bin").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "zz.bin").write_bytes(data)
+    with pytest.raises(FormatError, match="zz.bin: .* must have the recorded digest"):
+        ef.verify(tmp_path / "zz.bin")
+    (tmp_path / "zz.bin").write_bytes(b"king 1 2\n")
+    with pytest.raises(FormatError, match="received another file, which is no store either"):
+        ef.verify(tmp_path / "zz.bin")

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import tempfile
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -571,4 +572,29 @@ def test_packed_lists_that_grow_too_much(tmp_path: Path, monkeypatch: pytest.Mon
         assert len(ef.Vocabulary.from_file(path)) == 3
     path = put(tmp_path / "words.txt.gz", gzip.compress(plain.read_bytes()))
     with pytest.raises(FormatError, match="at most 1048576 bytes"):
+        ef.Vocabulary.from_file(path)
+
+
+def test_a_text_that_lost_its_settings(tmp_path: Path) -> None:
+    v = ef.Vocabulary(["Good", "case"], counts={"Good": 5}, splitter=ef.Splitter(lowercase=False))
+    path, beside = tmp_path / "v.txt", tmp_path / "v.settings.json"
+    assert v.save(path) == (str(path), str(beside))
+    assert v.save(tmp_path / "v.json") == (str(tmp_path / "v.json"),)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ef.Vocabulary.from_file(path).splitter == v.splitter
+    beside.rename(tmp_path / "elsewhere.json")
+    with pytest.warns(
+        UserWarning, match=r"v\.txt: .* v\.settings\.json is not beside it"
+    ) as caught:
+        assert ef.Vocabulary.from_file(path).splitter != v.splitter
+    assert [warning.filename for warning in caught] == [__file__]
+    put(tmp_path / "plain.txt", b"Good\ncase\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ef.Vocabulary.from_file(path, splitter=v.splitter)
+        ef.Vocabulary.from_file(tmp_path / "plain.txt")
+    (tmp_path / "elsewhere.json").rename(beside)
+    put(path, b"\n[UNK]\nGood\n")
+    with pytest.raises(FormatError, match="whoever removes the settings loses counts, splitter"):
         ef.Vocabulary.from_file(path)

@@ -137,6 +137,7 @@ class Filler:
         self.n_rows = 0  # of the pieces before
         self.last_rows: Int64 | None = None
         self.has_subwords: Callable[[], bool] = lambda: False
+        self.file_has_subwords = False
 
     def fill(
         self, suits: Callable[[Embeddings], bool] | None = None, *, subwords: bool = False
@@ -153,6 +154,7 @@ class Filler:
                 return OwnStore(e.sealed, e)
             self.target.start(opened.dim, opened.dtype, self.source.name)
             self.provenance, self.has_subwords = opened.provenance, opened.has_subwords
+            self.file_has_subwords = opened.ready is None and opened.has_subwords()
             if subwords and not self.has_subwords():
                 raise no_subwords(self.source.name)
             for piece in opened.pieces:
@@ -314,6 +316,7 @@ class Filler:
             self._found_as(stages),
             self.source.name,
             file_tokens=self.source.reader(),
+            has_subwords=self.file_has_subwords,
         )
 
     def _duplicates(self) -> dict[str, int]:

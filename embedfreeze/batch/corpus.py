@@ -161,5 +161,9 @@ def _matches(name: str) -> list[str]:
         return [name]
     found = sorted(path for path in glob.glob(name, recursive=True) if not os.path.isdir(path))
     if not found:
-        raise FileError("no such file, and no file that fits it as a pattern", path=name)
+        raise FileError(
+            "no such file, and no file that fits it as a pattern: name files of texts; texts in "
+            "memory are written to one first",
+            path=name,
+        )
     return found

@@ -24,7 +24,7 @@ from embedfreeze.commands.terminal import show
 from embedfreeze.commands.words import add_match, add_vocabulary, vocabulary_of
 from embedfreeze.errors import FileError
 from embedfreeze.files import atomic_output, check_output
-from embedfreeze.formats import check_target
+from embedfreeze.formats import check_store_name
 from embedfreeze.reports.coverageplot import draw_coverage
 from embedfreeze.reports.figures import PICTURES
 
@@ -112,11 +112,7 @@ def _align(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     listed = sources.pop() if listed is None else listed
     names = ("match", "fold_file", "oov", "seed", "combine")
     transforms = ("normalize", "center", "dim", "reduce", "all_but_the_top")
-    if check_target(options.target) != "store":
-        raise FileError(
-            "an aligned table is written as a store: name it *.safetensors (convert it then)",
-            path=options.target,
-        )
+    check_store_name(options.target)
     if options.target in options.report:
         raise FileError("the report needs another name than the table", path=options.target)
     for path in (options.target, *options.report):
@@ -135,12 +131,18 @@ def _align(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     for path, report in reports.items():
         with atomic_output(path, overwrite=options.force) as file:
             file.write(report)
-    show(options, _told(aligned, options.target), _found(aligned, options))
+    show(options, _told(aligned, options), _found(aligned, options))
 
 
-def _told(aligned: AlignedEmbeddings, target: str) -> str:
-    done = f"{target}: {len(aligned):,} rows of {aligned.dim}, digest {aligned.digest}"
-    return done if aligned.coverage is None else f"{aligned.coverage}\n{done}"
+def _told(aligned: AlignedEmbeddings, options: argparse.Namespace) -> str:
+    done = f"{options.target}: {len(aligned):,} rows of {aligned.dim}, digest {aligned.digest}"
+    coverage = aligned.coverage
+    if coverage is None:
+        return done
+    advice = ""
+    if coverage.has_subwords and len(coverage.missing_ids) and options.oov != "subword":
+        advice = "\n--oov subword makes rows of the missing tokens from the n-grams of the file"
+    return f"{coverage}{advice}\n{done}"
 
 
 def _found(aligned: AlignedEmbeddings, options: argparse.Namespace) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 
 from embedfreeze.commands.arguments import add_json
 from embedfreeze.commands.parsing import describe, options_of
@@ -13,8 +12,6 @@ from embedfreeze.errors import FrozenBytesChanged
 from embedfreeze.proof import FreezeProof
 
 __all__ = ["add_options"]
-
-STORE = ".safetensors"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="a .keras or .weights.h5 file, the folder of a SavedModel, or a store (.safetensors)",
+        help="a .keras or .weights.h5 file, the folder of a SavedModel, or a store",
     )
     where = options_of(parser, "where the tables of a model are")
     where.add_argument(
@@ -59,14 +56,6 @@ def _verify(options: argparse.Namespace) -> None:
 
 
 def _proof(options: argparse.Namespace) -> FreezeProof:
-    from embedfreeze.savedmodels import verify_saved, verify_store  # with all that reads models
+    from embedfreeze.savedmodels import verify_saved  # with all that reads models
 
-    if not options.model.endswith(STORE) or os.path.isdir(options.model):
-        table = options.table or None
-        return verify_saved(options.model, table=table, search=options.search)
-    if options.table or options.search:
-        raise ValueError(
-            "--table and --search say where the tables of a saved model are, received a store: "
-            "leave them out"
-        )
-    return verify_store(options.model)
+    return verify_saved(options.model, table=options.table or None, search=options.search)

@@ -135,19 +135,27 @@ def _vocabulary(options: argparse.Namespace) -> None:
     vocabulary = Vocabulary.from_counts(
         kept, splitter=splitter, padding=options.padding, unknown=options.unknown
     )
-    vocabulary.save(options.output, overwrite=options.force)
+    _, *beside = vocabulary.save(options.output, overwrite=options.force)
     occurrences = sum(kept.values())
     told = (
         f"{options.output}: {len(kept):,} of {counts.n_types:,} tokens, which are "
         f"{occurrences / max(1, counts.n_tokens):.1%} of {counts.n_tokens:,} in "
         f"{counts.n_texts:,} texts"
     )
+    if beside:
+        told += f"\n{beside[0]}: its counts, special tokens and splitter; keep both files together"
     numbers = ("n_types", "n_tokens", "n_texts", "skipped")
     found = {name: getattr(counts, name) for name in numbers}
     show(
         options,
         told,
-        {"target": options.output, "tokens": len(kept), "occurrences": occurrences, **found},
+        {
+            "target": options.output,
+            "settings": beside[0] if beside else None,
+            "tokens": len(kept),
+            "occurrences": occurrences,
+            **found,
+        },
     )
 
 

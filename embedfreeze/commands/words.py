@@ -7,6 +7,7 @@ from typing import Any
 
 from embedfreeze.aligning.folds import FOLDS
 from embedfreeze.commands.parsing import checked_choice, options_of
+from embedfreeze.errors import VocabularyError
 from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["add_match", "add_vocabulary", "vocabulary_of"]
@@ -34,14 +35,19 @@ def add_vocabulary(parser: argparse.ArgumentParser, told: str) -> argparse._Argu
 
 
 def vocabulary_of(path: str, options: argparse.Namespace) -> Vocabulary:
-    """The vocabulary of a file, as the options say."""
+    """The vocabulary of a file, as the options say; `VocabularyError` for one without words."""
     make = Vocabulary.from_tokenizer if options.tokenizer else Vocabulary.from_file
     named = {name: getattr(options, name) for name in ("padding", "unknown", "special")}
     given: dict[str, Any] = {name: token for name, token in named.items() if token is not None}
     if options.special_listed:
         given["special_first"] = False
     special = {"padding": None, "unknown": None, **given} if options.no_special else given
-    return make(path, **special)
+    vocabulary = make(path, **special)
+    if len(vocabulary) == len(vocabulary.special_tokens):
+        raise VocabularyError(
+            f"{path}: a vocabulary must have an ordinary token, received none: is this its file?"
+        )
+    return vocabulary
 
 
 def add_match(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:

@@ -16,7 +16,16 @@ from embedfreeze.files.remote import RemoteFile, is_remote
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["BinaryFile", "Input", "PathLike", "PathOrFile", "Stream", "name_of", "open_input"]
+__all__ = [
+    "BinaryFile",
+    "Input",
+    "PathLike",
+    "PathOrFile",
+    "Stream",
+    "name_of",
+    "open_input",
+    "remedy_for",
+]
 
 MAGIC_BYTES = 512  # a tar archive is known by its first header
 
@@ -258,9 +267,9 @@ def _from_file(name: str, file: Any) -> Input:
     if isinstance(file, io.TextIOBase):
         raise _text_file(file)
     if not callable(getattr(file, "read", None)):
-        remedy = ": wrap content in io.BytesIO" if isinstance(file, bytes | bytearray) else ""
         raise TypeError(
-            f"a path or an open binary file is needed, received {type(file).__name__}{remedy}"
+            f"a path or an open binary file is needed, received {type(file).__name__}"
+            f"{remedy_for(file)}"
         )
     real = _real_file(file)
     if real is not None:
@@ -278,6 +287,15 @@ def _from_file(name: str, file: Any) -> Input:
         return Input(name, stream, magic, size, regular, end, whole, located)
     size = len(file.getbuffer()) - stream.start if isinstance(file, io.BytesIO) else 0
     return Input(name, stream, magic, size)
+
+
+def remedy_for(given: object) -> str:
+    """What whoever gave that in place of a file can do, to stand behind a message; or nothing."""
+    if isinstance(given, bytes | bytearray):
+        return ": wrap content in io.BytesIO"
+    if type(given).__module__.partition(".")[0] == "gensim":
+        return ": make it a table with embedfreeze.Embeddings.from_gensim"
+    return ": call its to_embeddings" if hasattr(given, "to_embeddings") else ""
 
 
 def _text_file(file: Any) -> TypeError:

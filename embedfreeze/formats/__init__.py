@@ -5,13 +5,13 @@ from embedfreeze.formats.duplicates import Duplicates, FirstRows
 from embedfreeze.formats.progress import tracked
 from embedfreeze.formats.table import FORMATS
 from embedfreeze.formats.verbs import (
-    check_target,
+    TableLike,
+    embeddings_of,
     open_reading,
     read,
     warn_of_skipped,
-    write,
-    write_rows,
 )
+from embedfreeze.formats.writing import check_store_name, check_target, write, write_rows
 
 __all__ = [
     "FORMATS",
@@ -22,8 +22,11 @@ __all__ = [
     "ReadOptions",
     "Reading",
     "Rows",
+    "TableLike",
     "Writer",
+    "check_store_name",
     "check_target",
+    "embeddings_of",
     "open_reading",
     "read",
     "tracked",

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from embedfreeze.files.containers import CONTAINERS
 from embedfreeze.files.inputs import MAGIC_BYTES
 from embedfreeze.files.tararchive import is_tar
 from embedfreeze.formats.findings import Finding, Place, values_not_finite
+from embedfreeze.sealed import SealedMatrix
 from embedfreeze.threads import thread_count
 from embedfreeze.tokens import Slots, Tokens, TokensBuilder, UnicodeErrors, not_utf8
 from embedfreeze.vocabulary import Vocabulary
@@ -86,13 +87,15 @@ class ReadOptions:
     wanted: Tokens | None = None
 
     @classmethod
-    def of(cls, caller: str, options: dict[str, Any]) -> ReadOptions:
-        """The options that a caller was given by name."""
+    def of(cls, caller: Any, options: dict[str, Any]) -> ReadOptions:
+        """The options that a function was given by name, beside its own."""
         known = [item.name for item in fields(cls) if item.name != "wanted"]
         unknown = [name for name in options if name not in known]
         if unknown:
+            own = ", ".join(caller.__kwdefaults__)
             raise TypeError(
-                f"{caller} has no option {unknown[0]!r}; those of reading are {', '.join(known)}"
+                f"{caller.__name__} has no option {unknown[0]!r}; its own are {own}, and those of "
+                f"reading are {', '.join(known)}"
             )
         return cls(**options)
 
@@ -117,6 +120,12 @@ class ReadOptions:
                     f"{getattr(self, name)!r}"
                 )
         byte_count(self.spool_limit)
+        for name in ("limit", "threads"):
+            if not isinstance(number := getattr(self, name), SupportsIndex | None):
+                raise TypeError(
+                    f"{name} must be a whole number, received {number!r} of "
+                    f"{type(number).__name__}: give an int"
+                )
         if self.limit is not None and self.limit < 0:
             raise ValueError(f"limit must not be negative, received {self.limit}")
 
@@ -194,6 +203,8 @@ class Reading:
         Gives the array for so many rows of dim values that the next batch is read into.
     ready : Embeddings, optional
         The whole table, where the file can be mapped as it is.
+    sealed : SealedMatrix, optional
+        The memory of a store, whose digests can be compared.
     notes : list of str
         What is odd about the file.
     skipped : int
@@ -215,6 +226,7 @@ class Reading:
     batches: Iterator[Batch] = field(default_factory=lambda: iter(()))
     allocate: Callable[[int, int, str], npt.NDArray[Any]] = storage.empty
     ready: Embeddings | None = None
+    sealed: SealedMatrix | None = None
     notes: list[str] = field(default_factory=list)
     skipped: int = 0
     first_skipped: Place | None = None

@@ -1,13 +1,11 @@
-"""The verbs `read` and `write`, over the table of formats."""
+"""The verb `read`, over the table of formats, and what callers give in place of a file."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import warnings
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import Any, Protocol, runtime_checkable
 
 import numpy.typing as npt
 
@@ -15,41 +13,45 @@ from embedfreeze import storage
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import FileError, FormatError
 from embedfreeze.files import (
-    Output,
-    PathLike,
     PathOrFile,
     Source,
-    atomic_files,
-    atomic_folder,
     byte_count,
-    name_of,
     open_source,
-    split_packed,
-    streamed_output,
 )
-from embedfreeze.formats.base import Batch, Format, Reading, ReadOptions, Rows, Writer
+from embedfreeze.files.inputs import remedy_for
+from embedfreeze.formats.base import Batch, Format, Reading, ReadOptions
 from embedfreeze.formats.duplicates import Duplicates, without_rows
 from embedfreeze.formats.encoding import encoded
 from embedfreeze.formats.folders import main_file
 from embedfreeze.formats.progress import tracked
 from embedfreeze.formats.table import FORMATS
-from embedfreeze.threads import spans
 from embedfreeze.tokens import UnicodeErrors
-from embedfreeze.vocabulary import Vocabulary
 
 __all__ = [
-    "check_target",
+    "HasEmbeddings",
+    "TableLike",
+    "embeddings_of",
+    "format_named",
     "open_reading",
     "read",
     "warn_of_skipped",
-    "write",
-    "write_rows",
 ]
 
-WRITE_BATCH_BYTES = 16 << 20
+
+@runtime_checkable
+class HasEmbeddings(Protocol):
+    """What can be had as embeddings, as `AlignedEmbeddings` can."""
+
+    def to_embeddings(self) -> Embeddings:
+        """The same rows."""
+        ...
 
 
-def _named(name: str) -> Format:
+TableLike = PathOrFile | Embeddings | HasEmbeddings
+
+
+def format_named(name: str) -> Format:
+    """A format by its name; `ValueError` for one that there is not."""
     try:
         return FORMATS[name]
     except KeyError:
@@ -75,7 +77,7 @@ def open_reading(
 ) -> tuple[Source, Format, Reading]:
     """Open a file, recognise its format, read its header; the caller closes the source."""
     with contextlib.ExitStack() as failed:
-        named = None if format is None else _named(format)
+        named = None if format is None else format_named(format)
         source = failed.enter_context(open_source(main_file(path, format), member))
         source.spool_limit = byte_count(options.spool_limit)
         found = _recognised(source) if named is None else named
@@ -179,7 +181,7 @@ def read(
     >>> len(e), e.dim, float(e["king"][0])
     (7074, 50, 0.5045099854469299)
     """
-    chosen = ReadOptions.of("read", options)
+    chosen = ReadOptions.of(read, options)
     source, _, reading = open_reading(path, chosen, format=format, member=member)
     with source:
         if reading.ready is not None:
@@ -202,131 +204,28 @@ def warn_of_skipped(path: str, reading: Reading) -> None:
         )
 
 
-def check_target(path: PathLike | BinaryIO, format: str | None = None) -> str:
-    """The name of the format to write a file in: the one named, or that of the file's name.
-
-    Raises
-    ------
-    FileError
-        The file's name asks for none, the format cannot be written, or it cannot be compressed.
-    """
-    return _target(path, format)[0]
-
-
-def _target(path: PathLike | BinaryIO, format: str | None) -> tuple[str, Writer]:
-    name = name_of(path)
-    plain, packed = split_packed(name)
-    suffix = os.path.splitext(plain.lower())[1]
-    found = _written_as(suffix, name) if format is None else _named(format)
-    if found.writer is None:
-        written = ", ".join(n for n, f in FORMATS.items() if f.writer is not None)
-        raise FileError(
-            f"{found.name} files can be read, not written: choose one of {written}", path=name
-        )
-    if packed and not found.writer.packable:
-        raise FileError(f"a {found.name} target cannot be compressed: drop the suffix", path=name)
-    return found.name, found.writer
-
-
-def _written_as(suffix: str, path: str) -> Format:
-    writers = {f: f.writer for f in FORMATS.values() if f.writer is not None}
-    for found, writer in writers.items():
-        if suffix in writer.suffixes:
-            return found
-    known = ", ".join(f"{s} ({f.name})" for f, writer in writers.items() for s in writer.suffixes)
-    raise FileError(
-        f"the name must end in one of {known} unless format= (--to) names the format", path=path
-    )
-
-
-def write_rows(
-    rows: Rows, path: PathLike | BinaryIO, *, format: str | None = None, overwrite: bool = False
-) -> None:
-    """Write rows as they come; the target appears whole or not at all."""
-    _, writer = _target(path, format)
-    with _output(writer, path, overwrite) as output, _naming(path):
-        writer.write(replace(rows, batches=_holdable(writer, rows.batches)), output)
-
-
-def _output(
-    writer: Writer, path: PathLike | BinaryIO, overwrite: bool
-) -> contextlib.AbstractContextManager[Output]:
-    if isinstance(path, str | os.PathLike):
-        target = atomic_folder if writer.folder else atomic_files
-        return target(path, overwrite=overwrite)
-    if writer.folder:
-        raise FileError("this format is a folder: name one", path=name_of(path))
-    return streamed_output(path)
-
-
-@contextlib.contextmanager
-def _naming(path: PathLike | BinaryIO) -> Iterator[None]:
-    """An error that names no file is one of the target's."""
-    try:
-        yield
-    except FormatError as error:
-        if error.path is not None:  # it is the source that is bad
-            raise
-        raise FormatError(str(error), path=name_of(path)) from None
-
-
-def _holdable(writer: Writer, batches: Iterable[Batch]) -> Iterator[Batch]:
-    """The batches, whose tokens a format is asked about before they are written."""
-    first = 0
-    for batch in batches:
-        writer.refuse(batch.tokens, first)
-        first += len(batch.tokens)
-        yield batch
-
-
-def write(
-    embeddings: Embeddings,
-    path: PathLike,
-    *,
-    format: str | None = None,
-    overwrite: bool = False,
-    vocabulary: Vocabulary | None = None,
-) -> None:
-    """Write embeddings to a file, which appears whole or not at all.
+def embeddings_of(table: TableLike) -> Embeddings:
+    """The embeddings that a caller gives, or those of a file, as `read` gives them.
 
     Parameters
     ----------
-    embeddings : Embeddings
-        What to write.
-    path : str or os.PathLike
-        ``.gz .bz2 .xz .zst .zip`` behind the name compress.
-    format : str, optional
-        One of `FORMATS`; default: what the name asks for.
-    overwrite : bool
-        Replace a file that exists.
-    vocabulary : Vocabulary, optional
-        Kept in a store: the vocabulary whose ids are the rows.
+    table : path, binary file object, Embeddings or AlignedEmbeddings
+        Of `AlignedEmbeddings` counts, coverage and provenance stay.
 
     Raises
     ------
-    FileError
-        The target exists or cannot be written.
-    FormatError
-        The format cannot hold a token.
+    FileError, FormatError
+        As for `read`.
+    TypeError
+        It is something else.
     """
-    if not len(embeddings):
-        raise FormatError("a file must have rows, received none to write", path=name_of(path))
-    with _naming(path):
-        _target(path, format)[1].refuse(embeddings.tokens, 0)
-    rows = Rows(
-        embeddings.dim,
-        embeddings.dtype,
-        len(embeddings),
-        _parts(embeddings),
-        None if embeddings.path is None else os.path.basename(embeddings.path),
-        vocabulary or embeddings.vocabulary,
-        embeddings.alignment,
+    if isinstance(table, Embeddings):
+        return table
+    if isinstance(table, HasEmbeddings):
+        return table.to_embeddings()
+    if isinstance(table, str | os.PathLike) or callable(getattr(table, "read", None)):
+        return read(table)
+    raise TypeError(
+        "a table must be a path, an open binary file, Embeddings or AlignedEmbeddings, received "
+        f"{type(table).__name__}{remedy_for(table)}"
     )
-    write_rows(rows, path, format=format, overwrite=overwrite)
-
-
-def _parts(embeddings: Embeddings) -> Iterator[Batch]:
-    step = max(1, WRITE_BATCH_BYTES // max(1, 4 * embeddings.dim))
-    for low, high in spans(0, len(embeddings), step):
-        tokens = embeddings.tokens.part(low, high)
-        yield Batch(tokens, embeddings.matrix[low:high], high, lambda row: {"row": row})

@@ -20,6 +20,7 @@ from embedfreeze import storage
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import EmbedFreezeError, FileError, reason
 from embedfreeze.files import PathLike, atomic_files, check_output, is_remote, name_of
+from embedfreeze.formats import TableLike, embeddings_of
 from embedfreeze.formats.texts.projector import write_vectors
 from embedfreeze.plainlines import shown_token
 from embedfreeze.threads import spans
@@ -71,7 +72,7 @@ class ProjectorFiles:
 
 
 def write_projector(
-    embeddings: Embeddings, folder: PathLike, *, top: int = TOP, overwrite: bool = False
+    embeddings: TableLike, folder: PathLike, *, top: int = TOP, overwrite: bool = False
 ) -> ProjectorFiles:
     """Write what TensorBoard's Embedding Projector reads: vectors, labels, and their names.
 
@@ -79,9 +80,10 @@ def write_projector(
 
     Parameters
     ----------
-    embeddings : Embeddings
-        Of a store with counts the most frequent tokens are shown, else the first rows. Values are
-        written so that they are read again to the bit.
+    embeddings : Embeddings, AlignedEmbeddings, or path
+        A path is read as `read` does. Where counts are known, as in a store, the most frequent
+        tokens are shown, else the first rows. Values are written so that they are read again to
+        the bit.
     folder : path
         The log directory, made if it is missing; it may hold the logs of a training.
     top : int
@@ -108,6 +110,7 @@ def write_projector(
     """
     if top < 1:
         raise ValueError(f"top must be at least 1, received {top}")
+    embeddings = embeddings_of(embeddings)
     if embeddings.dim < LEAST_DIM:
         raise EmbedFreezeError(
             f"a row must be at least {LEAST_DIM} values, as the projector draws nothing of less, "

@@ -27,9 +27,10 @@ from embedfreeze.files import (
     check_output,
     name_of,
 )
-from embedfreeze.formats import read
+from embedfreeze.formats import embeddings_of, read
 from embedfreeze.formats.inspecting.inspection import Inspection, inspect
 from embedfreeze.formats.inspecting.scanning import quiet
+from embedfreeze.plainlines import shown_token
 from embedfreeze.proof import FreezeProof, TableProof
 from embedfreeze.reports.figures import picture_bytes, picture_style
 from embedfreeze.reports.findings import Findings
@@ -54,6 +55,28 @@ class Report(Findings):
     name, embeddings, rows, inspection, coverage, map, neighbours, proof, listed
         What was found, as `Findings` describes it.
     """
+
+    def __repr__(self) -> str:
+        size = f"{len(self.embeddings)} x {self.embeddings.dim} {self.embeddings.dtype}"
+        return f"Report({self.name!r}, {size})"
+
+    def _repr_html_(self) -> str:
+        from embedfreeze.notebook import facts_html
+
+        problem = None if self.inspection is None else self.inspection.problem
+        found = {
+            "dtype": self.embeddings.dtype,
+            "coverage": None if self.coverage is None else f"{self.coverage!r}",
+            "rows of zeros": len(self.rows.zero) or None,
+            "rows that are not finite": len(self.rows.not_finite) or None,
+            "rows that repeat another": self.rows.repeated or None,
+            "neighbours of": ", ".join(map(shown_token, self.neighbours)) or None,
+            "proof": None if self.proof is None else self.proof.summary,
+            "cannot be loaded": problem,
+            "the page": "save(path) writes it, html is its text",
+        }
+        rows, dim = len(self.embeddings), self.embeddings.dim
+        return facts_html(f"Report of {self.name}: {rows:,} rows of {dim}", found)
 
     @cached_property
     def html(self) -> str:
@@ -164,9 +187,9 @@ def report(
     Raises
     ------
     FileError, FormatError
-        As for `read`.
+        As for `read`; or what a store holds beside its matrix does not have its recorded digest.
     FrozenBytesChanged
-        A store does not hold the bytes that it was written with.
+        The matrix of a store does not have its recorded digest.
     UnknownTokenError
         A token of `neighbours_of` has no row.
     ValueError
@@ -182,7 +205,8 @@ def report(
         if number < 1:
             raise ValueError(f"{name} must be at least 1, received {number}")
     given, name, inspection = _opened(table, format, member, options)
-    embeddings = given if isinstance(given, Embeddings) else given.to_embeddings()
+    proved = _proof_of(given, name, proof)  # before what is damaged is asked for anything
+    embeddings = embeddings_of(given)
     embeddings = replace(embeddings, tokens=embeddings.tokens.escaped())
     coverage = given.coverage
     if vocabulary is not None and not embeddings.belongs_to(vocabulary):
@@ -204,7 +228,7 @@ def report(
         coverage,
         map_of(first_tokens, values, order),
         neighbours(embeddings, chosen),
-        _proof_of(given, name, proof),
+        proved,
         listed,
     )
 
@@ -273,7 +297,7 @@ def _proof_of(
     if proof is None:
         if given.sealed is None:
             return None
-        given.sealed.verify(deep=True)
+        given.sealed.verify_store(name)
         return FreezeProof(name, (TableProof.of(None, Table.of(given), "deep"),))
     found = proof if isinstance(proof, FreezeProof) else FreezeProof.load(proof)
     if given.digest not in {one.digest for one in found.tables}:

@@ -14,6 +14,7 @@ __all__ = [
     "UNKNOWN_NAMES",
     "check_special",
     "checked_counts",
+    "checked_text",
     "checked_token",
     "checked_tokens",
     "integer",
@@ -117,6 +118,16 @@ def checked_token(token: object) -> str:
     if not isinstance(token, str):
         raise VocabularyError(f"tokens must be str, received {token!r} of {type(token).__name__}")
     return token
+
+
+def checked_text(text: object) -> str:
+    """A text, which must be a str."""
+    if not isinstance(text, str):
+        raise TypeError(
+            f"texts must be str, received {text!r:.60} of {type(text).__name__}: of texts that are "
+            "cut already, count the tokens and use Vocabulary.from_counts"
+        )
+    return text
 
 
 def integer(value: Any, what: str, token: object) -> int:

@@ -14,6 +14,7 @@ from embedfreeze.files import PathLike
 from embedfreeze.splitters import DEFAULT_SPLITTER, SplitterLike, splitter_from_config
 from embedfreeze.vocabularies.arguments import (
     checked_counts,
+    checked_text,
     checked_tokens,
     several,
     warn_of_special,
@@ -183,13 +184,19 @@ class VocabularySources(ABC):
         Vocabulary
             The tokens with their ids.
 
+        Raises
+        ------
+        TypeError
+            A text is no str.
+
         Examples
         --------
         >>> import embedfreeze as ef
         >>> ef.Vocabulary.from_texts(["Good case.", "A good value!"]).tokens
         ('', '[UNK]', 'good', 'a', 'case', 'value')
         """
-        counts = Counter(chain.from_iterable(map(splitter, several(texts, "texts"))))
+        checked = map(checked_text, several(texts, "texts"))
+        counts = Counter(chain.from_iterable(map(splitter, checked)))
         return cls._counted(counts, min_count, max_size, {**options, "splitter": splitter})
 
     @classmethod
@@ -249,6 +256,12 @@ class VocabularySources(ABC):
         VocabularyError
             A token stands at two places, both named, or ids are not 0, 1, 2, ...
 
+        Warns
+        -----
+        UserWarning
+            A text begins with ``""`` and ``"[UNK]"``, as `save` writes it, and has no settings
+            beside it: splitter and counts are the default ones, unless they are given.
+
         Examples
         --------
         >>> import embedfreeze as ef, pathlib
@@ -259,7 +272,7 @@ class VocabularySources(ABC):
         (('', '[UNK]', 'good', 'case'), {'good': 5, 'case': 2})
         """
         from embedfreeze.vocabularies.tables import Columns
-        from embedfreeze.vocabularies.vocabularyfiles import read_file
+        from embedfreeze.vocabularies.vocabularyfiles import read_file, warn_of_no_settings
 
         columns = Columns(column, id_column, count_column, header)
         found = _with_path(path, lambda: read_file(path, format, columns))
@@ -273,7 +286,11 @@ class VocabularySources(ABC):
             options["counts"] = found.by_token(found.counts)
         if (ids := found.by_token(found.ids)) is not None:
             return _with_path(path, lambda: cls.from_ids(ids, **options))
-        if (settings := found.settings) is not None:
+        if (settings := found.settings) is None:
+            told = not {"splitter", "counts"}.isdisjoint(options)
+            if found.unit == "line" and found.tokens[:2] == ["", "[UNK]"] and not told:
+                warn_of_no_settings(path, depth=2)
+        else:
             options = {**_with_path(path, lambda: options_of(settings)), **options}
         made = _with_path(path, lambda: cls(found.tokens, **options))
         warn_of_unnamed(found.tokens, options, str(path))

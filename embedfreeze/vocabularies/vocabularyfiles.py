@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from embedfreeze.vocabularies.lines import decode, read_bytes, read_lines
 from embedfreeze.vocabularies.listed import Listed
 from embedfreeze.vocabularies.tables import Columns, read_csv, read_tsv
 
-__all__ = ["read_file", "write_file"]
+__all__ = ["read_file", "warn_of_no_settings", "write_file"]
 
 FORMAT_NAME = "embedfreeze.vocabulary"
 SETTINGS_NAME = "embedfreeze.vocabulary-settings"
@@ -150,10 +151,11 @@ def write_file(
     settings: Mapping[str, Any],
     *,
     overwrite: bool,
-) -> None:
+) -> tuple[str, ...]:
     """Write a vocabulary: all of it to ``.json``, its tokens to ``.txt``.
 
-    Where it has counts, a text's settings go into a file beside it.
+    Where it has counts, a text's settings go into a file beside it. Returns the names of what was
+    written.
 
     Raises
     ------
@@ -187,6 +189,18 @@ def write_file(
         output.file.write(data)
     if extension == "txt" and not has_settings and _is_settings(beside):
         os.unlink(beside)  # of the vocabulary that was replaced
+    return (name, beside) if has_settings else (name,)
+
+
+def warn_of_no_settings(path: PathLike, depth: int) -> None:
+    """Warn of a text that begins as `write_file` writes it and has no settings beside it."""
+    beside = os.path.basename(_settings_path(os.fspath(path)))
+    warnings.warn(
+        f"{path}: begins with '' and '[UNK]' as a saved vocabulary does, and {beside} is not "
+        "beside it: if there is one, move it there, else splitter and counts are those that you "
+        "give, with splitter= and counts=",
+        stacklevel=depth + 1,
+    )
 
 
 def _settings_path(name: str) -> str:
@@ -228,8 +242,9 @@ def _read_settings(path: str, tokens: Sequence[str]) -> dict[str, Any] | None:
         ) from error
     if not same:
         raise FormatError(
-            f"the settings belong to other tokens than {text} has now: remove them, and give those "
-            f"that you need again",
+            f"the settings belong to other tokens than {text} has now: put its tokens back, or "
+            f"make both files anew; whoever removes the settings loses counts, splitter and the "
+            f"names of the special tokens",
             path=name,
         )
     return found

@@ -31,6 +31,10 @@ from embedfreeze.plainlines import bytes_told
 __all__ = ["Inspection", "ends", "inspect", "kind_line", "without_path"]
 
 FIRST = 5  # tokens that are shown
+SUBWORDS = (
+    'has vectors of n-grams: oov="subword" (--oov subword) makes rows of missing tokens, when '
+    "aligned from this file"
+)
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,25 @@ class Inspection:
         lines += [f"  note    {note}" for note in self.notes]
         return "\n".join(lines + ends(self.findings, self.problem))
 
+    def _repr_html_(self) -> str:
+        from embedfreeze.htmltext import code, join, table
+        from embedfreeze.notebook import facts_html
+
+        in_memory = self.matrix_bytes
+        found = {
+            "format": f"{self.format} in {self.container}" if self.container else self.format,
+            "member": self.member,
+            "file": None if self.file_bytes is None else bytes_told(self.file_bytes),
+            "rows": "not counted (compressed)" if self.rows is None else f"{self.rows:,}",
+            "dim": f"{self.dim} ({self.dtype})",
+            "in memory": None if in_memory is None else bytes_told(in_memory),
+            "first tokens": join(map(code, self.first_tokens), " "),
+            "cannot be loaded": self.problem,
+        }
+        said = [*self.notes, *(finding.message for finding in self.findings)]
+        told = [table(["what is known of it"], [[one] for one in said])] if said else []
+        return facts_html(self.path, found, *told)
+
 
 def kind_line(format: str, container: str | None, file_bytes: int | None) -> str:
     """What a file is, as a line of a diagnosis."""
@@ -169,6 +192,8 @@ def inspect(
             scanned = scan_rows(source, reading, again) if scan else None
             if reading.ready is not None:
                 reading.notes += _alignment_notes(reading.ready)
+            if reading.subwords is not None:
+                reading.notes.append(SUBWORDS)
             known = _inspection(source, found, reading, scanned)
     notes = [note for note in notes if note not in known["notes"] and note not in _said(known)]
     return Inspection(**{**known, "notes": (*known["notes"], *notes)}, first_tokens=first)

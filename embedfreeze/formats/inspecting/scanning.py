@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import EmbedFreezeError, FormatError
 from embedfreeze.files import Source
 from embedfreeze.formats.base import Format, Reading
@@ -65,8 +64,8 @@ def scan(source: Source, reading: Reading, again: Callable[[], Opened]) -> Scan:
         for batch in tracked(source, reading, "inspect"):
             tokens.add(batch)
             values.add(batch)
-        if reading.ready is not None:
-            _check_digest(reading.ready)
+        if reading.sealed is not None:
+            reading.sealed.verify_store(source.name)
         if not tokens.rows:
             problem = FormatError("has no rows", path=source.name)
     except EmbedFreezeError as error:
@@ -77,12 +76,6 @@ def scan(source: Source, reading: Reading, again: Callable[[], Opened]) -> Scan:
     if reading.skipped:
         problem = _first_error(again) or problem
     return Scan(tokens.rows, problem, remarks)
-
-
-def _check_digest(store: Embeddings) -> None:
-    """The values of a store are those that its digest was taken of."""
-    if store.sealed is not None:
-        store.sealed.verify(deep=True)
 
 
 def _first_error(again: Callable[[], Opened]) -> EmbedFreezeError | None:

@@ -221,7 +221,7 @@ class TokenScan:
         if self.rows < ENOUGH:
             return
         if self.lower:
-            message = 'all tokens are lower case: match=("exact", "lower") finds your capitals'
+            message = "all tokens are lower case: the default match stages find your capitals"
             yield Remark("lower-case", message, self.rows)
         for name, _, what in MARKS:
             if self.marked[name] >= SHARE * self.sampled:

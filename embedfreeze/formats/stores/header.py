@@ -82,11 +82,11 @@ class StoreLayout:
         return storage.numpy_dtype(DTYPES[self.vectors.dtype])
 
 
-def damaged(source: Source, rule: str) -> FormatError:
-    """The error of a store that breaks a rule."""
+def damaged(source: Source | str, rule: str) -> FormatError:
+    """The error of a store, or of one by its name, that breaks a rule."""
     return FormatError(
         f"{rule}: the file is damaged or no store of this library, get it or make it again",
-        path=source.name,
+        path=source if isinstance(source, str) else source.name,
     )
 
 
@@ -131,19 +131,19 @@ def read_layout(source: Source, buffer: Any) -> StoreLayout:
     return layout
 
 
-def check_rest(source: Source, buffer: Any, layout: StoreLayout) -> None:
+def check_rest(name: str, layout: StoreLayout, buffer: Any) -> None:
     """Hold all that a store has beside its matrix to its recorded digest.
 
     A store that was written before there was one passes.
 
     Parameters
     ----------
-    source : Source
-        What messages name.
-    buffer : bytes-like
-        The whole file, of which all but the matrix is read.
+    name : str
+        What messages call the file.
     layout : StoreLayout
         What `read_layout` made of it.
+    buffer : bytes-like
+        The whole file, of which all but the matrix is read.
 
     Raises
     ------
@@ -154,17 +154,17 @@ def check_rest(source: Source, buffer: Any, layout: StoreLayout) -> None:
     if recorded is None:
         # One whose name was damaged must not count as none.
         if others := sorted(set(layout.metadata) - EARLIER_KEYS):
-            raise damaged(source, f"metadata must have a {REST_DIGEST} beside {others[0]!r}")
+            raise damaged(name, f"metadata must have a {REST_DIGEST} beside {others[0]!r}")
         return
     whole = memoryview(buffer)
     pieces = whole[layout.base : layout.vectors.start], whole[layout.vectors.stop :]
     try:
         found = rest_digest(layout.header, pieces)
     except RecursionError as error:  # in what it holds beside tensors
-        raise damaged(source, f"the header must be that of a store ({error})") from error
+        raise damaged(name, f"the header must be that of a store ({error})") from error
     if found != recorded:
         raise damaged(
-            source,
+            name,
             f"what lies beside the matrix must have the recorded digest {recorded}, received "
             f"{found}",
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,9 @@ def open_store(source: Source, options: ReadOptions) -> Embeddings:
         sealed = _mapped_matrix(source, layout, blocks)
     else:
         sealed = _held_matrix(held, source, layout, blocks, options)
+    sealed.check_rest = partial(check_rest, source.name, layout)
     if options.seal == "copy":
-        check_rest(source, buffer, layout)
+        check_rest(source.name, layout, buffer)
     tokens = Tokens(
         layout.blob.array(buffer, "u1"),
         layout.offsets.array(buffer, "<i8"),
@@ -201,6 +203,7 @@ def read(source: Source, options: ReadOptions) -> Reading:
     reading = Reading(embeddings.dim, stored if kept else options.rows_dtype, rows)
     reading.batches = _batches(source, embeddings, reading, rows)
     reading.alignment = embeddings.alignment
+    reading.sealed = embeddings.sealed
     if steps := embeddings.provenance.get("steps"):
         reading.notes.append(f"its rows were transformed: {', '.join(steps)}")
     if options.limit is None and kept:
