@@ -38,7 +38,18 @@ _REMEDIES = {
 
 
 def not_pickled(what: str) -> TypeError:
-    """The error of something that lies in memory that is mapped, and belongs to a table."""
+    """The error of something that lies in memory that is mapped, and belongs to a table.
+
+    Parameters
+    ----------
+    what : str
+        What it is.
+
+    Returns
+    -------
+    TypeError
+        To be raised.
+    """
     return TypeError(
         f"{what} cannot be pickled or copied deeply: save the table as a store (its save, or "
         "embedfreeze.write) and read that wherever it is needed; it is mapped, not copied"
