@@ -16,15 +16,18 @@ from embedfreeze.commands.arguments import (
     add_rows,
     count,
     input_of,
+    need_sources,
     positive,
+    refuse_swapped,
     rows_of,
 )
 from embedfreeze.commands.parsing import describe, did_you_mean, options_of
 from embedfreeze.commands.terminal import show
 from embedfreeze.commands.words import add_match, add_vocabulary, vocabulary_of
 from embedfreeze.errors import FileError
-from embedfreeze.files import atomic_output, check_output
+from embedfreeze.files import atomic_output, check_output, refuse_input
 from embedfreeze.formats import check_target
+from embedfreeze.plainlines import counted
 from embedfreeze.reports.coverageplot import draw_coverage
 from embedfreeze.reports.figures import PICTURES
 
@@ -119,8 +122,14 @@ def _align(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         )
     if options.target in options.report:
         raise FileError("the report needs another name than the table", path=options.target)
+    need_sources(*sources, listed)
+    if options.from_format is None and "-" not in sources:
+        refuse_swapped(sources[0], listed)
     for path in (options.target, *options.report):
         check_output(path, overwrite=options.force)
+        refuse_input(path, *sources, listed, options.tokens)
+    for path in options.report:
+        refuse_input(path, options.target)
     aligned = load(
         [input_of(source) for source in sources],
         vocabulary_of(listed, options),
@@ -139,7 +148,7 @@ def _align(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
 
 
 def _told(aligned: AlignedEmbeddings, target: str) -> str:
-    done = f"{target}: {len(aligned):,} rows of {aligned.dim}, digest {aligned.digest}"
+    done = f"{target}: {counted(len(aligned), 'row')} of {aligned.dim}, digest {aligned.digest}"
     return done if aligned.coverage is None else f"{aligned.coverage}\n{done}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from typing import Any
@@ -186,6 +187,11 @@ def report(
     UnknownTokenError
         A token of `neighbours_of` has no row.
 
+    Warns
+    -----
+    UserWarning
+        The row of a token of `neighbours_of` is zeros or not finite; it is left out.
+
     Examples
     --------
     >>> found = report("data/glove.6B.50d.sample.txt", neighbours_of=["king"])
@@ -204,7 +210,9 @@ def report(
     first, order = _first_rows(embeddings, known, rows)
     first_tokens = [embeddings.tokens[i] for i in first[:points].tolist()]
     values = storage.decode(embeddings.matrix[first[:points]])
-    chosen = _words(embeddings, first) if neighbours_of is None else list(neighbours_of)
+    chosen = _words(embeddings, first)
+    if neighbours_of is not None:
+        chosen = _with_direction(embeddings, list(neighbours_of), rows)
     return Report(
         name,
         embeddings,
@@ -254,6 +262,20 @@ def _first_rows(
         order = "most frequent tokens of the vocabulary"
     found = embeddings.rows(tokens).astype(np.int64)
     return found[np.isin(found, rows.ordinary)], order
+
+
+def _with_direction(embeddings: Embeddings, asked: list[str], rows: Rows) -> list[str]:
+    """Tokens, without those whose rows point nowhere, of which a warning tells."""
+    found = embeddings.rows(asked).astype(np.int64)
+    nowhere = (found >= 0) & ~np.isin(found, rows.ordinary)
+    left_out = [token for token, is_so in zip(asked, nowhere.tolist(), strict=True) if is_so]
+    if left_out:
+        warnings.warn(
+            f"a row must point somewhere to have neighbours: {', '.join(map(repr, left_out))} left "
+            f"out, whose rows are zeros or not finite",
+            stacklevel=3,
+        )
+    return [token for token in asked if token not in left_out]
 
 
 def _words(embeddings: Embeddings, first: Int64) -> list[str]:
