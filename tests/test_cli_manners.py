@@ -436,10 +436,11 @@ def test_numbers_of_things(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_one_of_a_kind(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put(folder / "one.txt", b"king 1 2\nking 1 2\nqueen 1\nman 3 4\n")
-    assert cli.main(["convert", "one.txt", "o.bin", "--on-bad-row", "skip"]) == 0
+    assert cli.main(["neighbours", "one.txt", "king", "--on-bad-row", "skip"]) == 0
     err = capsys.readouterr().err
     assert "one.txt: 1 row repeats an earlier token" in err
     assert "one.txt: 1 bad row was skipped, the first at line 3" in err
+    capsys.readouterr()
     put(folder / "text.txt", b"king\n")
     call = ["encode", "t.safetensors", "text.txt", "-o", "out"]
     for done in ("", "already done, "):
@@ -470,7 +471,8 @@ def test_convert_reads_a_vocabulary_with_its_settings(
     put(folder / "own.txt", b"<unk>\nking\n")
     assert cli.main(["convert", "n.txt", "o2.txt", "--vocabulary", "own.txt"]) == 0
     assert "'<unk>' in the list looks like a special token, and comes" in capsys.readouterr().err
-    assert cli.main(["convert", "n.txt", "o3.txt", "--vocabulary=own.txt", "--unknown=<unk>"]) == 0
+    named = ["--unknown=<unk>", "--special-listed", "--no-special"]
+    assert cli.main(["convert", "n.txt", "o3.txt", "--vocabulary=own.txt", *named]) == 0
     assert capsys.readouterr().err == ""
 
 
