@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -38,6 +39,7 @@ STATUSES: dict[type[BaseException], int] = {
     OSError: FAILED,  # such as no memory for a mapping
     ValueError: WRONG_CALL,  # options that contradict each other
 }
+PLACES = ("path", "line", "column", "offset", "row", "layer", "token", "block")  # of errors
 COMMANDS = {
     "inspect": "say what an embedding file is, and if it can be loaded",
     "convert": "convert an embedding file",
@@ -89,13 +91,16 @@ def main(
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     if isinstance(sys.stdout, io.TextIOWrapper):  # a token may be more than the terminal can show
         sys.stdout.reconfigure(errors="backslashreplace")
+    options = argparse.Namespace()
     try:
-        return _run(arguments, begin)
+        return _run(arguments, begin, options)
     except BrokenPipeError:  # the reader, such as `head`, has enough
         status = FAILED
     except tuple(STATUSES) as error:
         tell(f"embedfreeze: error: {_said(error)}")
         status = next(status for kind, status in STATUSES.items() if isinstance(error, kind))
+        if getattr(options, "json", False):
+            _print_error(error, status, getattr(options, "found", {}))
     except KeyboardInterrupt:
         tell("embedfreeze: interrupted")
         status = INTERRUPTED
@@ -109,9 +114,22 @@ def _said(error: BaseException) -> str:
     return str(error) or "out of memory"
 
 
-def _run(arguments: Sequence[str] | None, begin: Callable[[], object]) -> int:
+def _print_error(error: BaseException, status: int, found: Mapping[str, Any]) -> None:
+    """An error as an object of JSON, with what a command has `found` out before it."""
+    import json
+
+    places = {name: place for name in PLACES if (place := getattr(error, name, None)) is not None}
+    kind = {"error": type(error).__name__, "message": _said(error), "status": status}
+    with contextlib.suppress(OSError):  # the error may be that nothing can be written there
+        print(json.dumps({**found, **kind, **places}, default=int))
+
+
+def _run(
+    arguments: Sequence[str] | None, begin: Callable[[], object], options: argparse.Namespace
+) -> int:
+    """Call the command; its options are put into `options`."""
     try:
-        options = _parser().parse_args(arguments)
+        _parser().parse_args(arguments, options)
         begin()
         status: int | None = options.run(options)
     finally:  # also behind a help that was asked for
@@ -160,6 +178,8 @@ class _Parser(CommandLineParser):
 
     def parse_known_args(self, *arguments: Any) -> Any:  # type: ignore[override]
         words = sys.argv[1:] if not arguments or arguments[0] is None else list(arguments[0])
+        if words[:1] == ["help"]:
+            words = [*words[1:], "--help"]
         before = next((i for i, word in enumerate(words) if word[:1] != "-"), len(words))
         self.refuse_unknown_options(words[:before])
         return super().parse_known_args(words, *arguments[1:])
@@ -180,8 +200,8 @@ class _CommandParser(CommandLineParser):
         name = self.prog.split()[-1]
         import_module(f"embedfreeze.commands.{name}").add_options(self)
         self.refuse_unknown_options(arguments[0])
-        options, more = super().parse_known_args(*arguments)
-        if more:
+        options, more = super().parse_known_args(self.options_first(arguments[0]), *arguments[1:])
+        if more := [word for word in more if word != "--"]:
             self.error(f"received more words than it takes: {' '.join(more)}")
         return options, more
 

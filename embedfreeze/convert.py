@@ -25,6 +25,7 @@ from embedfreeze.formats import (
     warn_of_skipped,
     write_rows,
 )
+from embedfreeze.plainlines import counted
 from embedfreeze.tokens import Tokens, TokensBuilder
 from embedfreeze.vocabulary import Vocabulary
 
@@ -74,10 +75,11 @@ class Conversion:
             for number, what in ((self.dropped, "repeated"), (self.skipped, "bad"))
             if number
         ]
-        tail = f" (left out: {', '.join(left_out)} rows)" if left_out else ""
+        rows = "row" if self.dropped + self.skipped == 1 else "rows"
+        tail = f" (left out: {', '.join(left_out)} {rows})" if left_out else ""
         return (
             f"{self.source} ({self.source_format}) -> {self.target} ({self.target_format}): "
-            f"{self.rows:,} rows of {self.dim}{tail}"
+            f"{counted(self.rows, 'row')} of {self.dim}{tail}"
         )
 
 

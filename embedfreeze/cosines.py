@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from embedfreeze import storage
 from embedfreeze.embeddings import Embeddings
-from embedfreeze.errors import EmbedFreezeError, UnknownTokenError
+from embedfreeze.errors import UnknownTokenError, VocabularyError
 from embedfreeze.formats import TableLike, embeddings_of
 from embedfreeze.nearest import NearestSpellings
 from embedfreeze.threads import spans, thread_count, thread_imap
@@ -71,7 +71,7 @@ def neighbours(
     ------
     UnknownTokenError
         The table has not the token; its near spellings are named.
-    EmbedFreezeError
+    VocabularyError
         The token's own row has no direction: it is zeros, or not finite.
 
     Examples
@@ -151,7 +151,7 @@ def _directions(embeddings: Embeddings, asked: list[str], rows: Int64) -> Float6
         vectors /= np.sqrt(_squares(vectors))[:, None]
     for token, vector in zip(asked, vectors, strict=True):
         if not np.isfinite(vector).all():
-            raise EmbedFreezeError(
+            raise VocabularyError(
                 f"a row must point somewhere to have neighbours, received that of {token!r}, which "
                 f"is zeros or not finite: ask for another token"
             )

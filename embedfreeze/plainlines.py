@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["bytes_told", "plain_table", "shown_token"]
+__all__ = ["bytes_told", "counted", "plain_table", "shown_token"]
 
 
 def shown_token(token: str, longest: int | None = None) -> str:
@@ -26,6 +26,17 @@ def shown_token(token: str, longest: int | None = None) -> str:
     as_it_is = token.isprintable() and token.strip() == token != "" and not quoted
     text = token if as_it_is else repr(token)
     return text if longest is None or len(text) <= longest else text[: longest - 1] + "\u2026"
+
+
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """A number of things, and what one of them or several are called: by default with an s.
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(2000, "row"), counted(0, "row was", "rows were")
+    ('1 row', '2,000 rows', '0 rows were')
+    """
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
 def bytes_told(number: int) -> str:

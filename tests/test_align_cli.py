@@ -224,7 +224,8 @@ def test_what_exists_is_said_before_anything_is_read(
     source: Path, words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report, target = put(tmp_path / "r.md", b"mine"), tmp_path / "t.safetensors"
-    call: list[object] = [tmp_path / "no", target, "--vocabulary", words, "--report", report]
+    source = put(tmp_path / "no", b"no vectors")  # which would be said as it is read
+    call: list[object] = [source, target, "--vocabulary", words, "--report", report]
     told = refused(capsys, 3, *call)
     assert told.endswith("r.md: exists: pass overwrite=True (--force) to replace it\n")
     report.unlink()

@@ -52,10 +52,10 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object, status: int 
     return err
 
 
-def diagnosed(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+def diagnosed(capsys: pytest.CaptureFixture[str], *arguments: object, status: int = 4) -> str:
     """What `inspect` prints of a file that cannot be loaded: that is its work, and no error."""
     capsys.readouterr()
-    assert run(*arguments) == 1
+    assert run(*arguments) == status
     out, err = capsys.readouterr()
     assert err == ""
     assert "  problem cannot be loaded: " in out
@@ -99,7 +99,7 @@ def test_options_of_reading(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     out, err = capsys.readouterr()
     assert out.endswith("4 rows of 2 (left out: 1 repeated, 1 bad rows)\n")
     assert err.startswith("embedfreeze: warning: ")
-    assert "1 bad rows were skipped, the first at line 3" in err
+    assert "1 bad row was skipped, the first at line 3" in err
     e = ef.read(target, unicode_errors="surrogateescape")
     assert spelled(e) == [b"a", b"b", b"caf\xe9", b"c"]
     assert "tokens must differ" in refused(capsys, *options, "--on-duplicate", "error", status=4)
@@ -174,9 +174,10 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 def test_errors(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "t.bin"
     assert "No such file" in refused(capsys, "convert", tmp_path / "none", target)
-    assert "No such file" in diagnosed(capsys, "inspect", tmp_path / "none")
-    assert "Is a directory" in diagnosed(capsys, "inspect", tmp_path)
-    assert "the file is empty" in diagnosed(capsys, "inspect", put(tmp_path / "empty", b""))
+    assert "No such file" in diagnosed(capsys, "inspect", tmp_path / "none", status=3)
+    assert "Is a directory" in diagnosed(capsys, "inspect", tmp_path, status=3)
+    empty = put(tmp_path / "empty", b"")
+    assert "the file is empty" in diagnosed(capsys, "inspect", empty, status=3)
     assert "the name must end in" in refused(capsys, "convert", source, tmp_path / "t.what")
     assert "cannot be compressed" in refused(
         capsys, "convert", source, tmp_path / "t.safetensors.gz"
@@ -214,7 +215,7 @@ def test_statuses(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
             raise error
 
         monkeypatch.setattr("embedfreeze.commands.convert.convert", fail)
-        assert run("convert", "x", "y") == status
+        assert run("convert", __file__, "y") == status
         line = "interrupted" if status == 130 else "error: x"
         assert capsys.readouterr() == ("", f"embedfreeze: {line}\n")
     with pytest.raises(SystemExit):

@@ -255,6 +255,241 @@ def test_a_broken_call_is_one_line(
     assert sorted(os.listdir()) == before
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["align", "v.txt", "words.txt", "--seed", "-3", "o.safetensors"],
+        ["align", "v.txt", "--force", "v.txt", "--oov=zeros", "words.txt", "o.safetensors"],
+        ["vocabulary", "-oo.txt", "texts.txt", "--min-count", "2", "words.txt"],
+        ["vocabulary", "texts.txt", "-o", "o.txt", "words.txt", "--no-lowercase", "v.txt"],
+        ["encode", "t.safetensors", "-o", "out", "texts.txt", "--to", "npz", "words.txt"],
+        ["neighbours", "n.txt", "king", "-n", "3", "queen"],
+        ["neighbours", "n.txt", "king", "-n3", "--", "queen"],
+        ["report", "--points", "3", "v.txt", "-o", "o.html"],
+        ["convert", "v.txt", "--limit=2", "o.bin"],
+    ],
+)
+def test_options_stand_anywhere(words: list[str], folder: Path) -> None:
+    put(folder / "n.txt", b"king 1 2 3\nqueen 2 3 4\n")
+    assert cli.main(words) == 0
+    options = cli._parser().parse_args(words)
+    given = getattr(options, "corpus", getattr(options, "words", []))
+    assert not [word for word in given if word[:1] == "-"]
+    if "words" in options:
+        assert given == ["king", "queen"]
+
+
+def test_words_behind_two_dashes_are_no_options(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = cli._parser().parse_args(["neighbours", "-n", "3", "v.txt", "--", "-n", "--json"])
+    assert (options.words, options.n, options.json) == (["-n", "--json"], 3, False)
+    for words in (["inspect", "a", "--", "-b"], ["demo", "--", "x"]):
+        said = refused(capsys, *words)
+        assert "received more words than it takes: " + words[-1] in said
+    assert "--limit: expected one argument" in refused(capsys, "convert", "a", "b", "--limit")
+    assert "there is no option --forse" in refused(capsys, "convert", "a", "--forse", "b")
+
+
+# ---- files that are read are not replaced
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["report", "v.txt", "-o", "v.txt"],
+        ["report", "v.txt", "-o", "./v.txt"],
+        ["report", "v.txt", "-o", "link.txt"],
+        ["report", "v.txt", "--vocabulary", "words.txt", "-o", "words.txt"],
+        ["report", "v.txt", "--proof", "words.txt", "-o", "words.txt"],
+        ["align", "v.txt", "words.txt", "o.safetensors", "--report", "words.md"],
+        ["align", "t.safetensors", "words.txt", "t.safetensors"],
+        ["align", "v.txt", "words.txt", "t.safetensors", "--report", "t.md"],
+    ],
+)
+def test_what_is_read_is_not_replaced(
+    words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.symlink("v.txt", "link.txt")
+    os.symlink("words.txt", "words.md")
+    os.symlink("t.safetensors", "t.md")
+    before = {name: Path(name).read_bytes() for name in os.listdir()}
+    said = refused(capsys, *words, "--force", status=3)
+    assert "is one of the files that are read: name another" in said
+    assert {name: Path(name).read_bytes() for name in os.listdir()} == before
+
+
+def test_a_page_is_not_named_by_a_secret(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from embedfreeze.commands.report import _page_of
+
+    assert _page_of("https://me:pw@host/a/t.txt?signature=SECRET") == "t.txt.html"
+    assert _page_of("-") == "report.html"
+    assert "standard output" in refused(capsys, "report", "v.txt", "-o", "-")
+    assert not os.path.exists("-")
+
+
+def test_a_missing_source_is_told_before_a_target_that_exists(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (
+        ["convert", "none", "v.txt"],
+        ["align", "none", "words.txt", "t.safetensors"],
+        ["align", "v.txt", "none", "t.safetensors"],
+        ["report", "none", "-o", "v.txt"],
+        ["vocabulary", "none", "-o", "words.txt"],
+        ["projector", "none", "."],
+    ):
+        assert "none: " in refused(capsys, *words, status=3)
+
+
+# ---- what was mixed up
+
+
+def test_words_in_the_wrong_order(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (
+        ["align", "words.txt", "v.txt", "o.safetensors"],
+        ["encode", "texts.txt", "t.safetensors", "-o", "out"],
+        ["neighbours", "king", "v.txt"],
+        ["neighbours", "king", "-n", "3", "queen", "t.safetensors"],
+    ):
+        said = refused(capsys, *words, status=3)
+        assert f"{words[1]}: is no table of vectors, which " in said
+        assert said.endswith("is: name the table before it\n")
+    assert "king: cannot be read" in refused(capsys, "neighbours", "king", "queen", status=3)
+
+
+def test_texts_are_no_vocabulary(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(folder / "rows.tsv", b"source\tlabel\ttext\nshop\t1\tGreat phone!\n")
+    counts = "; if these are texts, embedfreeze vocabulary counts their tokens\n"
+    said = refused(capsys, "align", "v.txt", "texts.txt", "o.safetensors", status=5)
+    assert "received 'king queen' on line 1 and on line 3: remove one" in said
+    assert said.endswith(counts)
+    said = refused(capsys, "align", "v.txt", "rows.tsv", "o.safetensors", status=4)
+    assert "received 3 columns, of which none is called token or so: " in said
+    assert said.endswith(counts)
+    put(folder / "twice.txt", b"king\nking\n")
+    assert counts not in refused(capsys, "align", "v.txt", "twice.txt", "o.safetensors", status=5)
+
+
+def test_inspect_says_what_else_it_is(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(folder / "listed.txt", b"\n[UNK]\nking\nqueen\n")
+    put(folder / "numbers.txt", b"1\n2\n3\n4\n")
+    assert cli.main(["encode", "t.safetensors", "texts.txt", "-o", "out"]) == 0
+    ef.build_model(ef.read("t.safetensors")).save("m.keras")
+    capsys.readouterr()
+    for name, status, what in (
+        ("listed.txt", 4, "the content is a list of tokens without numbers: "),
+        ("numbers.txt", 4, "the content is b'1\\n2\\n3\\n4\\n': get the file again"),
+        ("out", 3, "is a folder of features, as embedfreeze encode writes"),
+        ("m.keras", 4, "found   a saved Keras model: embedfreeze verify checks"),
+    ):
+        assert cli.main(["inspect", name]) == status
+        assert what in capsys.readouterr().out
+
+
+def test_bytes_that_are_no_text_are_not_all_shown(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(folder / "model.bin", b"\xff" * 500)
+    said = refused(capsys, "vocabulary", "model.bin", "-o", "o.txt", status=4)
+    assert f"received {bytes([255] * 12)!r}...: " in said
+
+
+def test_a_header_that_is_read_as_a_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = b"label,review\n1,a good phone\n0,not so good\n"
+    put(folder / "rows.csv", rows)
+    put(folder / "rows.tsv", rows.replace(b",", b"\t"))
+    put(folder / "bare.csv", rows.partition(b"\n")[2])
+    call = ["vocabulary", "-o", "o.txt", "--force", "--column", "1"]
+    for name in ("rows.csv", "rows.tsv"):
+        assert cli.main([*call, name]) == 0
+        warned = f"embedfreeze: warning: {name}: the first row, 'label', 'review', is read as a"
+        err = capsys.readouterr().err
+        assert err.startswith(warned)
+        assert "(--header, or --no-header)" in err
+        assert err.count("\n") == 1
+        for how in ("--header", "--no-header"):
+            assert cli.main([*call, name, how]) == 0
+            assert capsys.readouterr().err == ""
+    assert cli.main([*call, "bare.csv"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_tokenizers_are_listed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call = ["vocabulary", "texts.txt", "-o", "o.txt", "--tokenizer"]
+    said = refused(capsys, *call, "spacy", status=3)
+    assert "--tokenizer must be keras, whitespace, a tokenizer.json or MODULE:FUNCTION" in said
+    assert "did you mean whitespace?" in refused(capsys, *call, "witespace", status=3)
+
+
+def test_numbers_of_things(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call = ["convert", "v.txt", "o.bin", "--limit"]
+    assert "at least 1 is needed, received -5" in refused(capsys, *call, "-5")
+    assert "at least 1 is needed, received 0" in refused(capsys, *call, "0")
+    for text in ("ten", "10x", "1.5", "", "\u0663", "1kk"):
+        said = refused(capsys, *call, text)
+        assert f"a whole number such as 500, 10k or 2M is needed, received {text!r}" in said
+    limits = {"7": 7, "10k": 10_000, "10K": 10_000, "2M": 2_000_000}
+    for text, limit in limits.items():
+        assert cli._parser().parse_args([*call, text]).limit == limit
+
+
+def test_one_of_a_kind(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(folder / "one.txt", b"king 1 2\nking 1 2\nqueen 1\nman 3 4\n")
+    assert cli.main(["neighbours", "one.txt", "king", "--on-bad-row", "skip"]) == 0
+    err = capsys.readouterr().err
+    assert "one.txt: 1 row repeats an earlier token" in err
+    assert "one.txt: 1 bad row was skipped, the first at line 3" in err
+    capsys.readouterr()
+    put(folder / "text.txt", b"king\n")
+    call = ["encode", "t.safetensors", "text.txt", "-o", "out"]
+    for done in ("", "already done, "):
+        assert cli.main(call) == 0
+        assert capsys.readouterr().out == f"out: {done}1 text in 1 shard: features float32[2]\n"
+    assert cli.main([*call, "--features", "ragged", "--force"]) == 0
+    assert "already" not in capsys.readouterr().out
+
+
+def test_help_as_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, same in ((["help"], []), (["help", "convert"], ["convert"])):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(words)
+        assert caught.value.code == 0
+        assert capsys.readouterr().out == helped(capsys, *same)
+    assert "there is no command 'convrt'" in refused(capsys, "help", "convrt")
+
+
+def test_convert_reads_a_vocabulary_with_its_settings(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["vocabulary", "texts.txt", "-o", "listed.txt"]) == 0
+    put(folder / "n.txt", b"[UNK] 0 1\nking 1 2\nman 2 3\nqueen 3 4\n")
+    capsys.readouterr()
+    assert cli.main(["convert", "n.txt", "o.txt", "--vocabulary", "listed.txt"]) == 0
+    assert capsys.readouterr().err == ""
+    assert Path("o.txt").read_bytes() == b"king 1 2\nqueen 3 4\n"
+    put(folder / "own.txt", b"<unk>\nking\n")
+    assert cli.main(["convert", "n.txt", "o2.txt", "--vocabulary", "own.txt"]) == 0
+    assert "'<unk>' in the list looks like a special token, and comes" in capsys.readouterr().err
+    named = ["--unknown=<unk>", "--special-listed", "--no-special"]
+    assert cli.main(["convert", "n.txt", "o3.txt", "--vocabulary=own.txt", *named]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_tokens_that_point_nowhere(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(folder / "n.txt", b"zero 0 0\nking 1 2\nqueen 2 3\n")
+    said = refused(capsys, "neighbours", "n.txt", "zero", status=5)
+    assert "received that of 'zero', which is zeros or not finite" in said
+    found = ["report", "n.txt", "--neighbours", "king,zero", "-o", "o.html", "--json"]
+    assert cli.main(found) == 0
+    out, err = capsys.readouterr()
+    assert list(json.loads(out)["neighbours"]) == ["king"]
+    assert err.startswith("embedfreeze: warning: a row must point somewhere to have neighbours: 'z")
+    assert "(near it: 'king')" in refused(
+        capsys, "report", "n.txt", "--neighbours", "kng", "-o", "o2.html", status=5
+    )
+
+
 # ---- streams
 
 
@@ -505,7 +740,36 @@ def test_json_of_every_command(folder: Path, capsys: pytest.CaptureFixture[str])
         "columns": columns,
     }
     assert printed(capsys, "inspect", "o.bin")["rows"] == 2
-    assert printed(capsys, "inspect", "none", status=1)["loadable"] is False
+    assert printed(capsys, "inspect", "none", status=3)["loadable"] is False
+
+
+def test_json_of_errors(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(folder / "bad.txt", b"king 1 2\nqueen 3 x\n" + TEXT)
+    for words, status in (
+        (["convert", "none", "o.bin"], 3),
+        (["convert", "bad.txt", "o.bin"], 4),
+        (["convert", "v.txt", "o.nothing"], 3),
+        (["neighbours", "v.txt", "kng"], 5),
+        (["report", "v.txt", "-o", "-"], 2),
+        (["verify", "words.txt"], 1),
+        (["evaluate", "v.txt", "--skip-analogies", "--analogies", "a"], 2),
+    ):
+        found = cli.main([*words, "--json"])
+        out, err = capsys.readouterr()
+        told = json.loads(out)
+        assert (found, told["status"]) == (told["status"], status) or words[0] == "verify"
+        assert err == f"embedfreeze: error: {told['message']}\n"
+        assert told["error"].endswith("Error")
+    assert cli.main(["convert", "bad.txt", "o.bin", "--json"]) == 4
+    told = json.loads(capsys.readouterr().out)
+    assert (told["error"], told["path"], told["line"]) == ("FormatError", "bad.txt", 2)
+    assert set(told) <= {"error", "message", "status", "path", "line", "column"}
+    done = called("convert", "t.safetensors", "-", "--to", "glove", "--json")
+    assert (done.returncode, done.stdout) == (2, b"")
+    with open("/dev/full", "wb") as full:
+        done = called("inspect", "v.txt", "--json", stdout=full, env={"PYTHONUNBUFFERED": "1"})
+    assert done.returncode == 1
+    assert re.fullmatch(rb"embedfreeze: error: No space left on device: [^\n]+\n", done.stderr)
 
 
 # ---- verify
@@ -539,6 +803,8 @@ def test_verify_a_store_that_changed(folder: Path, capsys: pytest.CaptureFixture
     found = json.loads(out)
     assert (found["verified"], found["block"], found["model"]) == (False, 0, str(path))
     assert found["problem"] in err
+    assert (found["error"], found["status"]) == ("FrozenBytesChanged", 6)
+    assert found["message"] == found["problem"]
     for tensor in ("token_bytes", "token_index", "block_digests"):
         path = changed(folder / "t.safetensors", tensor)
         assert "recorded digest" in refused(capsys, "verify", str(path), status=4)

@@ -156,7 +156,7 @@ def test_errors_of_workers_come_as_they_are(address: str, table: Path, tmp_path:
     options: dict[str, Any] = {"engine": "ray", "address": address}
     with pytest.raises(FormatError, match=r"t\.jsonl: line 2: 'text' must be a text, received 5"):
         ef.encode(table, corpus, tmp_path / "out", **options)
-    with pytest.warns(UserWarning, match="1 bad records were left out, the first: .* line 2"):
+    with pytest.warns(UserWarning, match="1 bad record was left out, the first: .* line 2"):
         manifest = ef.encode(table, corpus, tmp_path / "out", on_bad_record="skip", **options)
     assert (manifest.texts, manifest.shards[0]["skipped"]) == (1, 1)
 

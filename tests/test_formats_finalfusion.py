@@ -221,7 +221,7 @@ def test_batches_limit_and_repeated_tokens(tmp_path: Path, monkeypatch: pytest.M
     assert bits(a.matrix[1:]) == bits(whole[39:0:-5])
     assert_subwords(GOLDEN / "fasttext.fifu", load_finalfusion(GOLDEN / "fasttext.fifu"))
     repeated = put(tmp_path / "g", file(items(b"a", b"b", b"a"), 3, rows := floats(3)))
-    with pytest.warns(UserWarning, match="1 rows repeat"):
+    with pytest.warns(UserWarning, match="1 row repeats"):
         assert_is(ef.read(repeated), ["a", "b"], rows[:2])
     with pytest.raises(FormatError, match="row 2"):
         ef.read(repeated, on_duplicate="error")

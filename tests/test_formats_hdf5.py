@@ -347,7 +347,7 @@ def test_a_token_with_a_nul_is_refused(tmp_path: Path) -> None:
 
 def test_repeated_tokens(tmp_path: Path) -> None:
     path = make(tmp_path / "f.h5", v=table(3, 2), t=["a", "b", "a"])
-    with pytest.warns(UserWarning, match="1 rows repeat"):
+    with pytest.warns(UserWarning, match="1 row repeats"):
         assert spelled(ef.read(path)) == [b"a", b"b"]
     with pytest.raises(FormatError, match="row 2: tokens must differ"):
         ef.read(path, on_duplicate="error")

@@ -118,7 +118,7 @@ def test_numbers_that_are_not_of_json(number: str, tmp_path: Path) -> None:
     with contextlib.suppress(json.JSONDecodeError):
         assert not isinstance(json.loads(text)["b"][1], float)
     assert error_of(text, tmp_path).offset == 14
-    with pytest.warns(UserWarning, match="1 bad rows were skipped"):
+    with pytest.warns(UserWarning, match="1 bad row was skipped"):
         e = read(text, tmp_path, on_bad_row="skip")
     assert_is(e, ["a"], np.array([[1, 2]], np.float32))
 
@@ -155,14 +155,14 @@ def test_other_shapes_are_refused_with_those_that_are_read(text: str, tmp_path: 
 
 @pytest.mark.parametrize("text", ["[1, 2]", '["a", "b"]', "{}", "[]"])
 def test_other_json_is_not_recognised(text: str, tmp_path: Path) -> None:
-    assert "the content must be one of" in str(error_of(text, tmp_path))
+    assert "; it must be one of" in str(error_of(text, tmp_path))
 
 
 def test_repeated_keys(tmp_path: Path) -> None:
     text = '{"a": [1], "b": [2], "a": [3]}'
-    with pytest.warns(UserWarning, match="1 rows repeat"):
+    with pytest.warns(UserWarning, match="1 row repeats"):
         assert read(text, tmp_path).matrix.tolist() == [[1], [2]]
-    with pytest.warns(UserWarning, match="1 rows repeat"):
+    with pytest.warns(UserWarning, match="1 row repeats"):
         assert read(text, tmp_path, on_duplicate="last").matrix.tolist() == [[2], [3]]
     assert "tokens must differ" in str(error_of(text, tmp_path, on_duplicate="error"))
 

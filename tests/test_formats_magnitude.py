@@ -70,13 +70,13 @@ def test_as_pymagnitude_computes(precision: int, index: bool, norms: bool, tmp_p
 
 
 def test_golden_files() -> None:
-    with pytest.warns(UserWarning, match="1 rows repeat"):
+    with pytest.warns(UserWarning, match="1 row repeats"):
         e = ef.read(GOLDEN / "words.magnitude")
     tokens, rows = computed(GOLDEN / "words.magnitude")
     assert_is(e, [*tokens[:5], "zero"], rows[[0, 1, 2, 3, 4, 6]])
     assert not e["zero"].any()
     assert np.abs(e.matrix[:5] / golden_matrix()[:5] - 1).max() < 1e-3  # the rule is the right one
-    with pytest.warns(UserWarning, match="1 rows repeat"):
+    with pytest.warns(UserWarning, match="1 row repeats"):
         last = ef.read(GOLDEN / "words.magnitude", on_duplicate="last")
     assert bits(last["the"]) == bits(rows[5])
     with pytest.raises(FormatError, match="row 5"):

@@ -253,7 +253,7 @@ def test_bad_rows_can_be_skipped(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="3 bad rows were skipped, the first at line 2"):
         e = ef.read(path, on_bad_row="skip")
     assert_is(e, ["a", "c", "e"], np.array([[1, 2], [5, 6], [8, 9]], np.float32))
-    with pytest.warns(UserWarning, match="1 bad rows were skipped, the first at line 2"):
+    with pytest.warns(UserWarning, match="1 bad row was skipped, the first at line 2"):
         a = ef.load(path, ef.Vocabulary(["b", "c"], padding=None), on_bad_row="skip")
     assert a.matrix.tolist() == [[0, 0], [0, 0], [5, 6]]
 

@@ -114,9 +114,9 @@ def test_tokens_cut_inside_a_character(tmp_path: Path) -> None:
 def test_repeated_tokens_and_limit(tmp_path: Path) -> None:
     data = word2vec_bytes([b"a", b"b", b"a", b"c"], matrix := table(4, 2))
     path = put(tmp_path / "f", data)
-    with pytest.warns(UserWarning, match="1 rows repeat"):
+    with pytest.warns(UserWarning, match="1 row repeats"):
         assert_is(ef.read(path), ["a", "b", "c"], matrix[[0, 1, 3]])
-    with pytest.warns(UserWarning, match="1 rows repeat"):
+    with pytest.warns(UserWarning, match="1 row repeats"):
         assert_is(ef.read(path, on_duplicate="last"), ["b", "a", "c"], matrix[[1, 2, 3]])
     with pytest.raises(FormatError, match="byte offset") as caught:
         ef.read(path, on_duplicate="error")

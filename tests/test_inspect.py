@@ -235,6 +235,13 @@ def test_values_that_are_not_finite(tmp_path: Path) -> None:
 # ---- names, headers, damage ----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "xz", "zst", "zip"])
+def test_a_packed_file_under_its_own_name(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"f.txt.{suffix}"
+    ef.write(ef.Embeddings([t.decode() for t in TOKENS], values()), path)
+    assert found(path) == {}
+
+
 def test_names_that_say_something_else(tmp_path: Path) -> None:
     data, binary = glove_bytes(TOKENS, values()), word2vec_bytes(TOKENS, values())
     cases = {
@@ -273,10 +280,10 @@ def test_rows_that_are_bad(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert (finding.kind, finding.count, finding.place) == ("bad-rows", 2, {"line": 121})
     assert ef.inspect(path, scan=False).loadable
     status, out = run(capsys, "inspect", path)
-    assert status == 1
+    assert status == 4
     assert "  problem cannot be loaded: line 121" in out
     status, out = run(capsys, "inspect", path, "--json")
-    assert (status, json.loads(out)["loadable"]) == (1, False)
+    assert (status, json.loads(out)["loadable"]) == (4, False)
     assert run(capsys, "inspect", path, "--no-scan")[0] == 0
 
 
@@ -292,7 +299,7 @@ def test_packed_data_that_ends_early(
         ef.read(path)
     status, out = run(capsys, "inspect", path, "--json")
     told = json.loads(out)
-    assert (status, told["loadable"]) == (1, False)
+    assert (status, told["loadable"]) == (4, False)
     assert told["problem"] == problem_of(caught.value, path)
     assert told["rows"] is None
 
@@ -336,12 +343,14 @@ def test_files_that_cannot_be_loaded(tmp_path: Path, capsys: pytest.CaptureFixtu
         with pytest.raises(FileError) as caught:
             ef.inspect(path)
         status, out = run(capsys, "inspect", path)
-        assert status == 1
+        expected = 4 if isinstance(caught.value, FormatError) else 3
+        assert status == expected
         assert out.startswith(f"{path}\n")
         assert what in out
         status, out = run(capsys, "inspect", path, "--json")
         told = json.loads(out)
-        assert (status, told["loadable"], told["error"]) == (1, False, type(caught.value).__name__)
+        kind = type(caught.value).__name__
+        assert (status, told["loadable"], told["error"]) == (expected, False, kind)
         assert problem_of(caught.value, path) == told["problem"]
     assert "pickle: not opened" in run(capsys, "inspect", tmp_path / "pickle.bin")[1]
     with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:
@@ -349,7 +358,7 @@ def test_files_that_cannot_be_loaded(tmp_path: Path, capsys: pytest.CaptureFixtu
         archive.writestr("archive/data/0", b"\0" * 64)
     assert "a PyTorch file, pickle: not opened" in run(capsys, "inspect", tmp_path / "model.pt")[1]
     status, out = run(capsys, "inspect", tmp_path / "missing")
-    assert status == 1
+    assert status == 3
     assert out == (
         f"{tmp_path}/missing\n  problem cannot be loaded: cannot be read: No such file or "
         f"directory: check the path\n"
@@ -360,7 +369,7 @@ def test_several_matrices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     with h5py.File(tmp_path / "f.h5", "w") as file:
         file["one"], file["two"] = values(), values()
     status, out = run(capsys, "inspect", tmp_path / "f.h5")
-    assert status == 1
+    assert status == 4
     assert "--member" in out
     assert "one [200, 3]" in out
     assert "two [200, 3]" in out

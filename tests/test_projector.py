@@ -156,7 +156,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     source = put(tmp_path / "f.txt", glove_bytes(words, finite(9000, 4)) + b"bad line\n")
     logs = tmp_path / "logs"
     call = ["projector", str(source), str(logs), "--top", "2"]
-    assert main([*call, "--json"]) == 0  # rows behind the top are not even read
+    call += ["--limit", "9000"]  # else all is read, bad lines too
+    assert main([*call, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "folder": str(logs),
         "files": ["projector_config.pbtxt", "vectors.tsv", "metadata.tsv"],
@@ -171,6 +172,30 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert f"tensorboard --logdir {logs}" in capsys.readouterr().out
     assert main(["projector", str(source), str(tmp_path / "all")]) == 4
     assert not (tmp_path / "all").exists()
+
+
+def test_duplicates_are_left_out_before_the_first_rows_are_chosen(tmp_path: Path) -> None:
+    source = put(tmp_path / "f.txt", b"a 1 2 3\na 4 5 6\nb 7 8 9\nc 1 1 1\na 2 2 2\n")
+    for rule, row in (("first", "1\t2\t3"), ("last", "2\t2\t2")):
+        logs = tmp_path / rule
+        assert (
+            main(["projector", str(source), str(logs), "--top", "2", "--on-duplicate", rule]) == 0
+        )
+        labels = (logs / "metadata.tsv").read_text().split()
+        vectors = (logs / "vectors.tsv").read_text().splitlines()
+        assert row in vectors or "a" not in labels
+        assert len(labels) == len(vectors) == 2
+        assert vectors == {"first": [row, "7\t8\t9"], "last": ["7\t8\t9", "1\t1\t1"]}[rule]
+
+
+def test_the_table_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logs = tmp_path / "logs"
+    ef.write_projector(ef.read(GLOVE, limit=5), logs)
+    before = (logs / "vectors.tsv").read_bytes()
+    call = ["projector", str(logs / "vectors.tsv"), str(logs), "--top", "2", "--force"]
+    assert main(call) == 3
+    assert "vectors.tsv: is one of the files that are read" in capsys.readouterr().err
+    assert (logs / "vectors.tsv").read_bytes() == before
 
 
 def test_neither_tensorflow_nor_tensorboard_is_needed(tmp_path: Path) -> None:

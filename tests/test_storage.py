@@ -310,7 +310,7 @@ def test_a_store_of_each_dtype(dtype: str, tmp_path: Path) -> None:
 def test_repeated_and_bad_rows(tmp_path: Path) -> None:
     path = put(tmp_path / "f.txt", b"a 1 2\nb x 2\na 3 4\nc 5 6\nd nan 1\n")
     options: dict[str, Any] = {"on_bad_row": "skip", "on_duplicate": "last", "limit": 4}
-    with pytest.warns(UserWarning, match="1 rows repeat"):
+    with pytest.warns(UserWarning, match="1 row repeats"):
         e = ef.read(path, dtype="int8", **options)
     assert list(e.tokens) == ["a", "c"]
     assert bits(e.matrix) == stored(np.array([[3, 4], [5, 6]], np.float32), "int8")

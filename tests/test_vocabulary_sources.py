@@ -333,7 +333,7 @@ def test_columns(tmp_path: Path) -> None:
             b"the,9\n",
             {},
             FormatError,
-            "line 1: the column of the tokens .* 2 columns with",
+            "line 1: the column of the tokens .* 2 columns, of which none",
         ),
         (
             "v.csv",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from embedfreeze.batch.lined import JsonLines, TextLines, TsvLines, line_parts
 from embedfreeze.batch.parquet import ParquetRows, parquet_parts
-from embedfreeze.batch.tables import CsvRows
+from embedfreeze.batch.tables import CsvRows, header_like
 from embedfreeze.batch.texts import BadRecords, Columns, OnBadRecord, Part, Texts
 from embedfreeze.errors import FileError
 from embedfreeze.files import PathLike, is_remote, open_source, split_packed
@@ -114,6 +115,24 @@ class Corpus:
                 )
         if not self.paths:
             raise ValueError("a corpus must have a file, received none")
+
+    def warn_of_header(self) -> None:
+        """Warn where the first file of rows, read by places, may begin with names of columns."""
+        columns = self.columns
+        if columns.header is not None or columns.has_header:
+            return
+        for path in self.paths:
+            delimiter = {CsvRows: ",", TsvLines: "\t"}.get(self._kind(path).read)
+            if delimiter is not None and os.path.isfile(path) and os.path.getsize(path):
+                with open_source(path) as source:
+                    first = header_like(source.head, delimiter, columns.text)
+                if first is not None:
+                    warnings.warn(
+                        f"{path}: the first row, {first}, is read as a record, and may be "
+                        f"names of columns: say so with header= (--header, or --no-header)",
+                        stacklevel=3,
+                    )
+                return
 
     def parts(self, part_bytes: int | None = None) -> list[Part]:
         """What is read by itself, in the order of the corpus; lines in parts of so many bytes.

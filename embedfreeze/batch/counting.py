@@ -228,6 +228,7 @@ def count_corpus(
     """
     columns = Columns(column, header=header)
     corpus = Corpus.of(paths, format=format, columns=columns, on_bad_record=on_bad_record)
+    corpus.warn_of_header()
     parts = corpus.parts()
     n_workers = min(process_count(processes), max(1, len(parts)))
     with tempfile.TemporaryDirectory(prefix="embedfreeze-") as folder:

@@ -28,6 +28,7 @@ from embedfreeze.errors import FileError, FormatError
 from embedfreeze.files import PathLike, atomic_output, name_of
 from embedfreeze.formats import write
 from embedfreeze.formats.arrays.npyheader import header_bytes
+from embedfreeze.plainlines import counted
 from embedfreeze.splitters import DEFAULT_SPLITTER, SplitterLike, splitter_config
 
 __all__ = ["SHARD_BYTES", "WEIGHTS", "encode"]
@@ -150,6 +151,7 @@ def encode(
     names = None if label_names is None else tuple(label_names)
     columns = Columns(column, label, id, header, names, label_dtype)
     source = Corpus.of(corpus, format=format, columns=columns, on_bad_record=on_bad_record)
+    source.warn_of_header()
     wanted = _Wanted(features, weights, sif_a, max_length, output, shard_bytes)
     _check_engine(engine, address)
     rows, place = _table(table)
@@ -293,8 +295,9 @@ def _stored(rows: Embeddings, path: str, place: str | None) -> Iterator[None]:
 def _warn_of_skipped(records: list[ShardRecord]) -> None:
     firsts = [record.first_skipped for record in records if record.first_skipped]
     if firsts:
+        skipped = sum(record.skipped for record in records)
         warnings.warn(
-            f"{sum(record.skipped for record in records)} bad records were left out, the first: "
+            f"{counted(skipped, 'bad record was', 'bad records were')} left out, the first: "
             f"{firsts[0]}",
             stacklevel=4,
         )

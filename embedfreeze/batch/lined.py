@@ -27,7 +27,7 @@ __all__ = ["JsonLines", "LinedReader", "TextLines", "TsvLines", "line_parts"]
 BLOCK_BYTES = 1 << 20
 PART_BYTES = 16 << 20
 LONGEST_LINE = 1 << 30
-SHOWN = 60  # characters of a bad record
+SHOWN, SHOWN_BYTES = 60, 12  # characters of a bad record, bytes that are no characters
 Lines = list[str | None]  # None for a line that is not UTF-8
 BOM = b"\xef\xbb\xbf"
 
@@ -134,8 +134,9 @@ class LinedReader(ABC):
         try:
             return line.decode()
         except UnicodeDecodeError as error:
-            found = line[error.start : error.start + SHOWN]
-            self.bad.add(f"a record must be UTF-8, received {found!r}", line=self.number(i))
+            found = line[error.start : error.start + SHOWN_BYTES]
+            dots = "..." if len(line) > error.start + SHOWN_BYTES else ""
+            self.bad.add(f"a record must be UTF-8, received {found!r}{dots}", line=self.number(i))
         return None
 
     def number(self, i: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -19,11 +20,37 @@ from embedfreeze.errors import FormatError
 from embedfreeze.files import Source, open_source
 from embedfreeze.vocabularies.tables import column_of
 
-__all__ = ["CsvRows", "TableLayout"]
+__all__ = ["CsvRows", "TableLayout", "header_like"]
 
 ROWS = 4096  # in a batch
 LARGEST_FIELD = 256 << 20  # characters; a quotation mark that nothing closes ends there
 BOM = "\ufeff"
+NAME, LOOKED_AT = re.compile(r"[^\W\d]\w{0,31}"), 20  # of a column; lines
+
+
+def header_like(head: bytes, delimiter: str, text: int | str | None) -> str | None:
+    """The first row, if it may be one of names: all are short, and the texts below are not.
+
+    Parameters
+    ----------
+    head : bytes
+        How the file begins.
+    delimiter : str
+        Between fields.
+    text : int, str or None
+        The place of the texts.
+    """
+    lines = head.decode("utf-8", "replace").removeprefix(BOM).splitlines()[:LOOKED_AT]
+    try:
+        rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    except csv.Error:
+        return None
+    place = text if isinstance(text, int) else 0
+    if not rows or not all(NAME.fullmatch(cell) for cell in rows[0]):
+        return None
+    below = [row[place] for row in rows[1:] if place < len(row)]
+    several = sum(len(found.split()) > 1 for found in below)
+    return f"{', '.join(map(repr, rows[0]))}" if below and 2 * several > len(below) else None
 
 
 def _text_column(names: list[str], width: int, columns: Columns, path: str) -> int:

@@ -16,15 +16,18 @@ from embedfreeze.commands.arguments import (
     add_rows,
     count,
     input_of,
+    need_sources,
     positive,
+    refuse_swapped,
     rows_of,
 )
 from embedfreeze.commands.parsing import describe, did_you_mean, options_of
 from embedfreeze.commands.terminal import show
 from embedfreeze.commands.words import add_match, add_vocabulary, vocabulary_of
 from embedfreeze.errors import FileError
-from embedfreeze.files import atomic_output, check_output
+from embedfreeze.files import atomic_output, check_output, refuse_input
 from embedfreeze.formats import check_store_name
+from embedfreeze.plainlines import counted
 from embedfreeze.reports.coverageplot import draw_coverage
 from embedfreeze.reports.figures import PICTURES
 
@@ -115,8 +118,14 @@ def _align(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     check_store_name(options.target)
     if options.target in options.report:
         raise FileError("the report needs another name than the table", path=options.target)
+    need_sources(*sources, listed)
+    if options.from_format is None and "-" not in sources:
+        refuse_swapped(sources[0], listed)
     for path in (options.target, *options.report):
         check_output(path, overwrite=options.force)
+        refuse_input(path, *sources, listed, options.tokens)
+    for path in options.report:
+        refuse_input(path, options.target)
     aligned = load(
         [input_of(source) for source in sources],
         vocabulary_of(listed, options),
@@ -135,7 +144,8 @@ def _align(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
 
 
 def _told(aligned: AlignedEmbeddings, options: argparse.Namespace) -> str:
-    done = f"{options.target}: {len(aligned):,} rows of {aligned.dim}, digest {aligned.digest}"
+    rows = counted(len(aligned), "row")
+    done = f"{options.target}: {rows} of {aligned.dim}, digest {aligned.digest}"
     coverage = aligned.coverage
     if coverage is None:
         return done

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +12,10 @@ from typing import Any, BinaryIO, cast
 
 from embedfreeze.commands.parsing import checked_choice, options_of
 from embedfreeze.embeddings import Embeddings
-from embedfreeze.errors import FileError
-from embedfreeze.files import SPOOL_LIMIT, byte_count, spooled_input
+from embedfreeze.errors import EmbedFreezeError, FileError
+from embedfreeze.files import SPOOL_LIMIT, byte_count, is_remote, open_source, spooled_input
 from embedfreeze.formats import FORMATS, read
+from embedfreeze.formats.folders import main_file
 from embedfreeze.storage import DTYPES
 
 __all__ = [
@@ -24,26 +27,36 @@ __all__ = [
     "count",
     "format_name",
     "input_of",
+    "need_sources",
     "positive",
     "read_twice",
+    "refuse_swapped",
     "rows_of",
     "standard",
     "table_of",
 ]
 
 
-def count(text: str) -> int:
-    """A number of things, in digits."""
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"a whole number is needed, received {text!r}")
-    return int(text)
+COUNT = re.compile(r"(-?[0-9]{1,18})([kKmM]?)")
+THOUSANDS = {"": 1, "k": 1000, "m": 1_000_000}
+
+
+def count(text: str, least: int = 0) -> int:
+    """A number of things, in digits; 10k are ten thousand, 2M are two million."""
+    found = COUNT.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"a whole number such as 500, 10k or 2M is needed, received {text!r}"
+        )
+    number = int(found[1]) * THOUSANDS[found[2].lower()]
+    if number < least:
+        raise argparse.ArgumentTypeError(f"at least {least} is needed, received {text}")
+    return number
 
 
 def positive(text: str) -> int:
     """At least one thing."""
-    if not count(text):
-        raise argparse.ArgumentTypeError("at least 1 is needed, received 0")
-    return int(text)
+    return count(text, 1)
 
 
 def bytes_of(text: str) -> int:
@@ -57,6 +70,44 @@ def bytes_of(text: str) -> int:
 def input_of(name: str) -> str | BinaryIO:
     """A path, or standard input for ``-``."""
     return name if name != "-" else standard("stdin")
+
+
+def need_sources(*names: str | None) -> None:
+    """See that files are there, before there is a word on the target: of others it costs too much.
+
+    Raises
+    ------
+    FileError
+        One is not.
+    """
+    for name in names:
+        if name not in (None, "-") and not is_remote(name) and not os.path.exists(name):
+            open_source(main_file(name)).close()  # a name may stand for others, as a prefix does
+
+
+def refuse_swapped(table: str, other: str) -> None:
+    """Refuse two names in the wrong order: the first is no table, and the second is one.
+
+    Raises
+    ------
+    FileError
+        They are.
+    """
+    if not _is_table(table) and _is_table(other):
+        raise FileError(
+            f"is no table of vectors, which {other} is: name the table before it", path=table
+        )
+
+
+def _is_table(name: str) -> bool:
+    """Is it a file that a reader recognises? Of what costs more than a look it is not said."""
+    if name == "-" or is_remote(name):
+        return False
+    try:
+        with open_source(main_file(name)) as source:
+            return FORMATS.recognised(source) is not None
+    except EmbedFreezeError:
+        return False
 
 
 def standard(name: str) -> BinaryIO:
@@ -102,7 +153,9 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
 def add_rows(parser: argparse.ArgumentParser, *, replaced: str | None = "DST") -> None:
     """Options of `ReadOptions`; `rows_of` gathers them. What is `replaced` has ``--force``."""
     rows = options_of(parser, "which rows, and as what")
-    rows.add_argument("--limit", type=count, help="at most this many rows from the start")
+    rows.add_argument(
+        "--limit", type=positive, metavar="N", help="only the first N rows, such as 10k"
+    )
     rows.add_argument("--dtype", choices=DTYPES, help="how the rows are stored")
     rows.add_argument(
         "--on-bad-row", choices=["error", "skip"], default="error", help="default: error"

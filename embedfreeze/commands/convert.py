@@ -10,11 +10,13 @@ from embedfreeze.commands.arguments import (
     add_rows,
     format_name,
     input_of,
+    need_sources,
     rows_of,
     standard,
 )
 from embedfreeze.commands.parsing import describe, options_of
 from embedfreeze.commands.terminal import show, tell
+from embedfreeze.commands.words import add_vocabulary, vocabulary_of
 from embedfreeze.convert import convert
 from embedfreeze.vocabulary import Vocabulary
 
@@ -41,9 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     written.add_argument(
         "--to", dest="to_format", type=format_name, metavar="FORMAT", help="default: by DST's name"
     )
-    written.add_argument(
-        "--vocabulary", metavar="FILE", help="only the tokens of this file, one a line"
-    )
+    add_vocabulary(parser, "only the tokens of this file, without the special ones")
     add_rows(parser)
     add_json(parser)
     parser.set_defaults(run=_convert)
@@ -52,12 +52,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def _convert(options: argparse.Namespace) -> None:
     piped = options.target == "-"
     if piped and options.json:
+        options.json = False  # nor is the error printed there
         raise ValueError(
             "--json prints on standard output, which DST - fills with data: name a file as DST"
         )
+    need_sources(options.source)
     vocabulary = None
     if options.vocabulary is not None:
-        vocabulary = Vocabulary.from_file(options.vocabulary, padding=None, unknown=None)
+        vocabulary = _ordinary(vocabulary_of(options.vocabulary, options))
     done = convert(
         input_of(options.source),
         standard("stdout") if piped else options.target,
@@ -72,3 +74,10 @@ def _convert(options: argparse.Namespace) -> None:
         tell(str(done))
     else:
         show(options, done, done.to_dict())
+
+
+def _ordinary(vocabulary: Vocabulary) -> Vocabulary:
+    """The tokens that are looked up in a file: as in `embedfreeze align`, no special ones."""
+    special = set(vocabulary.special_tokens)
+    tokens = [token for token in vocabulary.tokens if token not in special]
+    return Vocabulary(tokens, padding=None, unknown=None)

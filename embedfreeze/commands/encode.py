@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import get_args
 
 from embedfreeze.batch.encoding import SHARD_BYTES, encode
 from embedfreeze.batch.engines import ENGINES
 from embedfreeze.batch.features import FEATURES
+from embedfreeze.batch.manifest import MANIFEST
 from embedfreeze.batch.pooled import Weighting
 from embedfreeze.batch.shards import SHARD_FORMATS
-from embedfreeze.commands.arguments import add_json, bytes_of, positive
+from embedfreeze.commands.arguments import add_json, bytes_of, positive, refuse_swapped
 from embedfreeze.commands.parsing import describe
 from embedfreeze.commands.terminal import show, tell
 from embedfreeze.commands.vocabulary import add_corpus, add_splitter, corpus_of, place, splitter_of
+from embedfreeze.plainlines import counted
 
 __all__ = ["add_options"]
 
@@ -85,6 +88,8 @@ def _encode(options: argparse.Namespace) -> None:
         raise ValueError("--separators and --lowercase need --tokenizer keras or whitespace")
     else:
         splitter = None
+    refuse_swapped(options.table, options.corpus[0])
+    before = _finished_at(options.output)
     try:
         manifest = encode(
             options.table,
@@ -112,9 +117,12 @@ def _encode(options: argparse.Namespace) -> None:
     columns = ", ".join(
         f"{column.name} {column.dtype}{list(column.shape) or ''}" for column in manifest.columns
     )
+    already = before is not None and before == _finished_at(options.output)
+    done = "already done, " if already else ""
     show(
         options,
-        f"{options.output}: {manifest.texts:,} texts in {len(manifest.shards)} shards: {columns}",
+        f"{options.output}: {done}{counted(manifest.texts, 'text')} in "
+        f"{counted(len(manifest.shards), 'shard')}: {columns}",
         {
             "target": options.output,
             "format": manifest.output,
@@ -124,3 +132,11 @@ def _encode(options: argparse.Namespace) -> None:
             "columns": [column.to_dict() for column in manifest.columns],
         },
     )
+
+
+def _finished_at(folder: str) -> int | None:
+    """When the job of a folder was finished, if it was."""
+    try:
+        return os.stat(os.path.join(folder, MANIFEST)).st_mtime_ns
+    except OSError:
+        return None

@@ -7,9 +7,12 @@ import argparse
 from embedfreeze.commands.arguments import add_json, add_reading, read_twice
 from embedfreeze.commands.parsing import describe
 from embedfreeze.commands.terminal import show
-from embedfreeze.formats.inspecting.diagnosis import diagnose
+from embedfreeze.formats.inspecting.diagnosis import Refusal, diagnose
 
 __all__ = ["add_options"]
+
+CONTENT, OTHER = "FormatError", 1
+STATUSES = {"FileError": 3, CONTENT: 4}  # by the kind of the error, as those of all commands
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -43,4 +46,6 @@ def _inspect(options: argparse.Namespace) -> int:
             spool_limit=options.spool_limit,
         )
     show(options, found, found.to_dict())
-    return int(not found.loadable)
+    if found.loadable:
+        return 0
+    return STATUSES.get(found.error, OTHER) if isinstance(found, Refusal) else STATUSES[CONTENT]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from embedfreeze.commands.arguments import (
     add_json,
@@ -10,6 +11,7 @@ from embedfreeze.commands.arguments import (
     add_rows,
     add_table,
     positive,
+    refuse_swapped,
     table_of,
 )
 from embedfreeze.commands.parsing import describe
@@ -40,6 +42,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _neighbours(options: argparse.Namespace) -> None:
+    if not os.path.exists(options.table):
+        refuse_swapped(options.table, options.words[-1])
     found = neighbours(table_of(options), options.words, options.n, threads=options.threads)
     lines = []
     for token, near in found.items():

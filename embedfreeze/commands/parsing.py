@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, NoReturn
 
 from embedfreeze.commands.terminal import tell
@@ -97,6 +98,33 @@ class CommandLineParser(argparse.ArgumentParser):
                 continue
             if name not in known and not (word[:2] != "--" and word.startswith(short)):
                 self.error(f"there is no option {name}{did_you_mean(name, known)}")
+
+    def options_first(self, words: Iterable[str]) -> list[str]:
+        """The same words, options and their values before all others: they may stand anywhere."""
+        options: list[str] = []
+        others: list[str] = []
+        rest = iter(words)
+        for word in rest:
+            if word == "--":
+                return [*options, *others, word, *rest]
+            action = self._option_string_actions.get(word)
+            if action is not None and action.nargs is None:
+                value = list(islice(rest, 1))
+                if not value:
+                    self.error(str(argparse.ArgumentError(action, "expected one argument")))
+                options += [word, *value]
+            elif action is not None or self._has_value(word):
+                options.append(word)
+            else:
+                others.append(word)
+        return options + others
+
+    def _has_value(self, word: str) -> bool:
+        """Is it an option with its value, as --name=value or -nVALUE?"""
+        known = self._option_string_actions
+        if word[:2] == "--":
+            return word.partition("=")[0] in known
+        return word[:2] in known and len(word) > 2
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:

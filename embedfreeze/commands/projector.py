@@ -9,12 +9,12 @@ from embedfreeze.commands.arguments import (
     add_reading,
     add_rows,
     add_table,
+    need_sources,
     positive,
     table_of,
 )
 from embedfreeze.commands.parsing import describe
 from embedfreeze.commands.terminal import show
-from embedfreeze.formats.inspecting.inspection import inspect
 from embedfreeze.reports.projector import TOP, check_projector, write_projector
 
 __all__ = ["add_options"]
@@ -45,25 +45,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _projector(options: argparse.Namespace) -> None:
-    check_projector(options.folder, overwrite=options.force)
-    if options.limit is None and _first_rows_do(options):
-        options.limit = options.top
+    need_sources(options.table)
+    check_projector(options.folder, overwrite=options.force, read=(options.table, options.tokens))
     table = table_of(options)
     done = write_projector(table, options.folder, top=options.top, overwrite=options.force)
     show(options, done, done.to_dict())
-
-
-def _first_rows_do(options: argparse.Namespace) -> bool:
-    """Whether nothing behind the first rows is needed: only a store may have counts."""
-    if options.table == "-":  # it can be looked at only once
-        return False
-    found = inspect(
-        options.table,
-        format=options.from_format,
-        member=options.member,
-        tokens=options.tokens,
-        allow_pickle=options.allow_pickle,
-        scan=False,
-        spool_limit=options.spool_limit,
-    )
-    return found.format != "store"

@@ -10,6 +10,7 @@ from embedfreeze.commands.arguments import (
     add_reading,
     add_rows,
     add_table,
+    need_sources,
     positive,
     read_twice,
     rows_of,
@@ -17,7 +18,8 @@ from embedfreeze.commands.arguments import (
 from embedfreeze.commands.parsing import describe, options_of
 from embedfreeze.commands.terminal import show
 from embedfreeze.commands.words import add_match, add_vocabulary, vocabulary_of
-from embedfreeze.files import check_folder, check_output
+from embedfreeze.errors import without_secrets
+from embedfreeze.files import check_folder, check_output, refuse_input
 from embedfreeze.reports.reporting import report
 
 __all__ = ["add_options"]
@@ -59,13 +61,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_report)
 
 
+def _page_of(table: str) -> str:
+    """The name of a table's page."""
+    name = os.path.basename(without_secrets(table).rstrip("/"))
+    return "report.html" if table == "-" else f"{name}.html"
+
+
 def _report(options: argparse.Namespace) -> None:
-    name = "report" if options.table == "-" else os.path.basename(options.table.rstrip("/"))
-    page = options.output or f"{name}.html"
+    words, page = options.vocabulary, options.output or _page_of(options.table)
+    if "-" in (page, options.pictures):
+        raise ValueError("a report is written into files, received - (standard output): name one")
+    need_sources(options.table, words, options.proof)
     check_output(page, overwrite=options.force)
+    refuse_input(page, options.table, words, options.proof, options.tokens)
     if options.pictures is not None:
         check_folder(options.pictures, overwrite=options.force)
-    words = options.vocabulary
     vocabulary = None if words is None else vocabulary_of(words, options)
     with read_twice(options.table, options) as table:
         found = report(

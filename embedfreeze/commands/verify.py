@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from embedfreeze.commands.arguments import add_json
 from embedfreeze.commands.parsing import describe, options_of
@@ -47,10 +46,8 @@ def _verify(options: argparse.Namespace) -> None:
     try:
         proof = _proof(options)
     except FrozenBytesChanged as error:
-        if options.json:
-            places = {name: getattr(error, name) for name in ("layer", "row", "token", "block")}
-            found = {"verified": False, "model": options.model, "problem": str(error), **places}
-            print(json.dumps(found))
+        places = {name: getattr(error, name) for name in ("layer", "row", "token", "block")}
+        options.found = {"verified": False, "model": options.model, "problem": str(error), **places}
         raise
     show(options, proof, {"verified": True, **proof.to_dict()})
 

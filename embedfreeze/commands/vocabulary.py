@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, cast
 
-from embedfreeze.batch.corpus import CORPUS_FORMATS
+from embedfreeze.batch.corpus import CORPUS_FORMATS, Corpus
 from embedfreeze.batch.counting import count_corpus
 from embedfreeze.commands.arguments import add_json, count, positive
-from embedfreeze.commands.parsing import describe, options_of
+from embedfreeze.commands.parsing import describe, did_you_mean, options_of
 from embedfreeze.commands.terminal import show
-from embedfreeze.errors import VocabularyError
-from embedfreeze.files import check_output
+from embedfreeze.errors import FileError, VocabularyError
+from embedfreeze.files import check_output, is_remote, refuse_input
+from embedfreeze.plainlines import counted
 from embedfreeze.splitters import (
     PUNCTUATION,
     WHITE_SPACE,
@@ -122,7 +123,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _vocabulary(options: argparse.Namespace) -> None:
+    Corpus.of(options.corpus)  # what is not there is told first
     check_output(options.output, overwrite=options.force)
+    refuse_input(options.output, *options.corpus)
     splitter = splitter_of(options.tokenizer, options.separators, options.lowercase)
     counts = count_corpus(
         options.corpus,
@@ -140,7 +143,7 @@ def _vocabulary(options: argparse.Namespace) -> None:
     told = (
         f"{options.output}: {len(kept):,} of {counts.n_types:,} tokens, which are "
         f"{occurrences / max(1, counts.n_tokens):.1%} of {counts.n_tokens:,} in "
-        f"{counts.n_texts:,} texts"
+        f"{counted(counts.n_texts, 'text')}"
     )
     if beside:
         told += f"\n{beside[0]}: its counts, special tokens and splitter; keep both files together"
@@ -165,7 +168,8 @@ def _spellable(counts: Mapping[str, int]) -> Mapping[str, int]:
     if not halves:
         return counts
     warnings.warn(
-        f"{len(halves)} tokens with half of a character are left out, the first: {halves[0]!r}",
+        f"{counted(len(halves), 'token')} with half of a character left out, the first: "
+        f"{halves[0]!r}",
         stacklevel=2,
     )
     left_out = set(halves)
@@ -193,6 +197,12 @@ def splitter_of(how: str, separators: str | None, lowercase: bool | None) -> Spl
         )
     if (function := FUNCTION.fullmatch(how)) is not None:
         return _function(*function.groups())
+    if not is_remote(how) and not os.path.lexists(how):
+        near = did_you_mean(how, ("keras", "whitespace"))
+        raise FileError(
+            f"--tokenizer must be keras, whitespace, a tokenizer.json or MODULE:FUNCTION, received "
+            f"{how!r}, and there is no file of that name{near}"
+        )
     tokenizer = TokenizerSplitter(read_bytes(how).decode("utf-8", "replace"))
     try:
         tokenizer("")

@@ -11,6 +11,7 @@ from embedfreeze.files.output import (
     atomic_output,
     check_output,
     move_body,
+    refuse_input,
     streamed_output,
 )
 from embedfreeze.files.outputfolder import atomic_folder, check_folder
@@ -40,6 +41,7 @@ __all__ = [
     "move_body",
     "name_of",
     "open_source",
+    "refuse_input",
     "release_pages",
     "split_packed",
     "spooled_input",

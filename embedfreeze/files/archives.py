@@ -105,8 +105,8 @@ class _Search:
                 )
             if self.real != 1:
                 raise FileError(
-                    f"an archive needs member= unless it has one member, received {self.real}: "
-                    f"{self.listed()}"
+                    f"an archive needs member= (--member) unless it has one member, received "
+                    f"{self.real}: {self.listed()}"
                 )
             return self.first[0], self.part
         raise FileError(f"the archive has no member {self.member!r}; it has {self.listed()}")

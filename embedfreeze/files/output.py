@@ -26,6 +26,7 @@ __all__ = [
     "errors_of",
     "exists",
     "move_body",
+    "refuse_input",
     "streamed_output",
 ]
 
@@ -241,6 +242,38 @@ def check_output(path: PathLike, *, overwrite: bool = False) -> None:
     if os.path.exists(name) and not os.path.isfile(name):
         raise FileError("is a device or a pipe, which a file would replace: name a file", path=name)
     check_place(name)
+
+
+def refuse_input(target: PathLike, *inputs: object) -> None:
+    """Refuse a target that is one of the files which are read to make it.
+
+    Parameters
+    ----------
+    target : path
+        What is to be written.
+    *inputs : object
+        Paths of what is read, of files and of folders of them; all else, such as None, is passed
+        over.
+
+    Raises
+    ------
+    FileError
+        It is the same file as one of them, or stands in one that is a folder.
+    """
+    name = name_of(target)
+    for one in inputs:
+        if isinstance(one, str | os.PathLike) and _is_of(name, os.fspath(one)):
+            raise FileError("is one of the files that are read: name another", path=name)
+
+
+def _is_of(name: str, read: str | bytes) -> bool:
+    """Is a file that exists the same as another, or one of a folder?"""
+    try:
+        if os.path.samefile(name, read):
+            return True
+        return os.path.isdir(read) and os.path.samefile(os.path.dirname(name) or os.curdir, read)
+    except (OSError, ValueError):  # one of them is not there, or on no disk
+        return False
 
 
 def check_place(name: str) -> None:

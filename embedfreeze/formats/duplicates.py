@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from embedfreeze.errors import FormatError
 from embedfreeze.formats.base import Batch, ReadOptions
+from embedfreeze.plainlines import counted
 from embedfreeze.tokens import TokensBuilder
 
 __all__ = ["Duplicates", "FirstRows", "without_rows"]
@@ -82,8 +83,8 @@ class Duplicates:
         rows, firsts = np.concatenate(self._rows), np.concatenate(self._firsts)
         token = self.builder.token(int(rows[0]))
         warnings.warn(
-            f"{self._path}: {len(rows)} rows repeat an earlier token (the first is {token!r}); "
-            f"of each token the {self._keep} row is kept",
+            f"{self._path}: {counted(len(rows), 'row repeats', 'rows repeat')} an earlier token "
+            f"(the first is {token!r}); of each token the {self._keep} row is kept",
             stacklevel=3,
         )
         if self._keep == "first":

@@ -10,6 +10,7 @@ from embedfreeze.formats.table import FORMATS
 
 __all__ = ["main_file"]
 
+MANIFEST = "manifest.json"  # of a folder of features
 PREFIX_ENDS = (".index",)  # of the files that a TensorFlow checkpoint's prefix stands for
 
 
@@ -37,6 +38,12 @@ def _of_folder(folder: str, format: str | None) -> str:
     formats = FORMATS.values() if format is None else [FORMATS[format]]
     known = list(dict.fromkeys(inner for f in formats for inner in f.main))
     found = [i for i in known if os.path.isfile(os.path.join(folder, i))]
+    if not found and os.path.isfile(os.path.join(folder, MANIFEST)):
+        raise FileError(
+            "is a folder of features, as embedfreeze encode writes, not one of a table: "
+            "embedfreeze.dataset reads it",
+            path=folder,
+        )
     if not found:
         raise FileError("cannot be read: Is a directory: name a file in it", path=folder)
     if len(found) > 1:

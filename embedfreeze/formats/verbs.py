@@ -25,6 +25,7 @@ from embedfreeze.formats.encoding import encoded
 from embedfreeze.formats.folders import main_file
 from embedfreeze.formats.progress import tracked
 from embedfreeze.formats.table import FORMATS
+from embedfreeze.plainlines import counted
 from embedfreeze.tokens import UnicodeErrors
 
 __all__ = [
@@ -67,7 +68,7 @@ def _recognised(source: Source) -> Format:
 
     found = stranger(source)
     raise FormatError(
-        f"the content must be one of {', '.join(FORMATS)}, received {found.what}: {found.remedy}",
+        f"the content is {found.what}: {found.remedy}; it must be one of {', '.join(FORMATS)}",
         path=source.name,
     )
 
@@ -199,7 +200,8 @@ def warn_of_skipped(path: str, reading: Reading) -> None:
     if reading.first_skipped is not None:
         (kind, value), *_ = reading.first_skipped.items()
         warnings.warn(
-            f"{path}: {reading.skipped} bad rows were skipped, the first at {kind} {value}",
+            f"{path}: {counted(reading.skipped, 'bad row was', 'bad rows were')} skipped, the "
+            f"first at {kind} {value}",
             stacklevel=3,
         )
 

@@ -178,7 +178,7 @@ class _BinaryReader:
 
     def check_end(self, walked: int, end: int, left: int) -> None:
         if walked < self.limit:
-            some = f" (or read what is there with limit={walked})" if walked else ""
+            some = f" (or read what is there with limit={walked}, --limit)" if walked else ""
             raise FormatError(
                 f"the header promises {self.declared} rows of {self.dim} values, received "
                 f"{walked} whole rows and {left} bytes: the file is truncated at byte "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
@@ -19,10 +19,17 @@ import numpy.typing as npt
 from embedfreeze import storage
 from embedfreeze.embeddings import Embeddings
 from embedfreeze.errors import EmbedFreezeError, FileError, reason
-from embedfreeze.files import PathLike, atomic_files, check_output, is_remote, name_of
+from embedfreeze.files import (
+    PathLike,
+    atomic_files,
+    check_output,
+    is_remote,
+    name_of,
+    refuse_input,
+)
 from embedfreeze.formats import TableLike, embeddings_of
 from embedfreeze.formats.texts.projector import write_vectors
-from embedfreeze.plainlines import shown_token
+from embedfreeze.plainlines import counted, shown_token
 from embedfreeze.threads import spans
 
 __all__ = ["TOP", "ProjectorFiles", "check_projector", "write_projector"]
@@ -65,7 +72,7 @@ class ProjectorFiles:
 
     def __str__(self) -> str:
         which = "the most frequent" if self.order == "count" else "the first"
-        told = f"{self.folder}: {which} {self.rows:,} tokens, {self.dim} values each"
+        told = f"{self.folder}: {which} {counted(self.rows, 'token')}, {self.dim} values each"
         if self.left_out:
             told += f" ({self.left_out:,} left out: their values are not finite)"
         return f"{told}\nlook at them: tensorboard --logdir {self.folder}, then /#projector"
@@ -141,13 +148,16 @@ def write_projector(
     )
 
 
-def check_projector(folder: PathLike, *, overwrite: bool = False) -> None:
+def check_projector(
+    folder: PathLike, *, overwrite: bool = False, read: Iterable[object] = ()
+) -> None:
     """Refuse what `write_projector` cannot write, before there is anything to write.
 
     Raises
     ------
     FileError
-        The folder is none, or one of the files exists and `overwrite` is false.
+        The folder is none, or one of the files exists and `overwrite` is false, or is one of those
+        that are `read`.
     """
     name = name_of(folder)
     if is_remote(name):
@@ -157,6 +167,7 @@ def check_projector(folder: PathLike, *, overwrite: bool = False) -> None:
     if os.path.isdir(name):
         for file in (CONFIG, VECTORS, METADATA):
             check_output(os.path.join(name, file), overwrite=overwrite)
+            refuse_input(os.path.join(name, file), *read)
 
 
 def _chosen(embeddings: Embeddings, top: int) -> tuple[Int64, str]:

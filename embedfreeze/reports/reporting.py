@@ -32,6 +32,7 @@ from embedfreeze.formats.inspecting.inspection import Inspection, inspect
 from embedfreeze.formats.inspecting.scanning import quiet
 from embedfreeze.plainlines import shown_token
 from embedfreeze.proof import FreezeProof, TableProof
+from embedfreeze.reports.choosing import first_rows, with_direction, words_of
 from embedfreeze.reports.figures import picture_bytes, picture_style
 from embedfreeze.reports.findings import Findings
 from embedfreeze.reports.page import page_of
@@ -42,7 +43,6 @@ from embedfreeze.vocabulary import Vocabulary
 
 __all__ = ["Report", "report"]
 
-SHORTEST_WORD, WORDS, EARLY = 4, 6, 2000  # letters; tokens that are chosen, out of so many
 _INSPECTED = ("tokens", "allow_pickle", "spool_limit")  # options that `inspect` has, too
 Int64 = npt.NDArray[np.int64]
 
@@ -195,6 +195,11 @@ def report(
     ValueError
         `points` or `listed` is less than 1.
 
+    Warns
+    -----
+    UserWarning
+        The row of a token of `neighbours_of` is zeros or not finite; it is left out.
+
     Examples
     --------
     >>> found = report("data/glove.6B.50d.sample.txt", neighbours_of=["king"])
@@ -215,11 +220,13 @@ def report(
         _look_up(coverage, listed)
     rows = Rows.of(embeddings.matrix)
     known = embeddings.vocabulary if vocabulary is None else vocabulary
-    first, order = _first_rows(embeddings, known, rows)
+    first, order = first_rows(embeddings, known, rows)
     first_tokens = [embeddings.tokens[i] for i in first[:points].tolist()]
     values = storage.decode(embeddings.matrix[first[:points]])
-    asked = [neighbours_of] if isinstance(neighbours_of, str) else neighbours_of
-    chosen = _words(embeddings, first) if asked is None else list(asked)
+    chosen = words_of(embeddings, first)
+    if neighbours_of is not None:
+        asked = [neighbours_of] if isinstance(neighbours_of, str) else list(neighbours_of)
+        chosen = with_direction(embeddings, asked, rows)
     return Report(
         name,
         embeddings,
@@ -260,35 +267,6 @@ def _look_up(coverage: Coverage, n: int) -> None:
     """Near spellings of missing tokens, where the source can be asked again."""
     with contextlib.suppress(FileError):
         coverage.nearest(n)
-
-
-def _first_rows(
-    embeddings: Embeddings, vocabulary: Vocabulary | None, rows: Rows
-) -> tuple[Int64, str]:
-    """The rows that have a direction, the most frequent first as far as that is known.
-
-    What a store's maker filled in for special and missing tokens is none of them.
-    """
-    ordinary, given = rows.ordinary, embeddings.alignment.found
-    if given is not None:
-        ordinary = ordinary[given[ordinary]]
-    if vocabulary is None:
-        return ordinary, "first tokens of the file"
-    tokens, order = vocabulary.tokens, "first tokens of the vocabulary"
-    counts = vocabulary.counts
-    if counts is not None:
-        tokens = tuple(sorted(tokens, key=lambda token: -counts.get(token, 0)))
-        order = "most frequent tokens of the vocabulary"
-    found = embeddings.rows(tokens).astype(np.int64)
-    return found[np.isin(found, ordinary)], order
-
-
-def _words(embeddings: Embeddings, first: Int64) -> list[str]:
-    """Some words out of the frequent ones, from the first on in equal steps."""
-    early = [embeddings.tokens[i] for i in first[:EARLY].tolist()]
-    words = [word for word in early if word.isalpha() and len(word) >= SHORTEST_WORD] or early
-    places = np.linspace(0, len(words) - 1, min(WORDS, len(words))).astype(int)
-    return [words[i] for i in places.tolist()]
 
 
 def _proof_of(

@@ -170,8 +170,10 @@ def warn_of_unnamed(tokens: Sequence[str], options: Mapping[str, Any], path: str
     looks_special = {*PADDING_NAMES, *UNKNOWN_NAMES}.difference(special)
     found = [token for token in tokens[:10] if token in looks_special]
     if found:
+        several = "look like special tokens, and come"
+        look = several if len(found) > 1 else "looks like a special token, and comes"
         warnings.warn(
-            f"{path}: {', '.join(map(repr, found))} in the list look like special tokens, and come "
+            f"{path}: {', '.join(map(repr, found))} in the list {look} "
             "after those of the vocabulary: name them with padding= and unknown= (--padding, "
             "--unknown)",
             stacklevel=3,
@@ -186,6 +188,6 @@ def warn_of_special(counts: Mapping[str, int], special: Iterable[str | None], de
         warnings.warn(
             f"the counted texts hold special tokens, {shown}: they get the ids of the special "
             "tokens; where they mean something else, name other special tokens with padding=, "
-            "unknown= or special=",
+            "unknown= or special= (--padding, --unknown)",
             stacklevel=depth + 1,
         )

@@ -8,7 +8,9 @@ from typing import Any
 
 from embedfreeze.errors import VocabularyError
 
-__all__ = ["Listed"]
+__all__ = ["COUNTED", "Listed"]
+
+COUNTED = "; if these are texts, embedfreeze vocabulary counts their tokens"
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,10 @@ class Listed:
         first: dict[str, int] = {}
         for token, place in zip(self.tokens, self.places, strict=True):
             if (earlier := first.setdefault(token, place)) != place:
+                remedy = f"remove one{COUNTED if len(token.split()) > 1 else ''}"
                 raise VocabularyError(
-                    f"tokens must differ, received {token!r} on {self.unit} {earlier} and on "
-                    f"{self.unit} {place}: remove one"
+                    f"tokens must differ, received {token!r:.60} on {self.unit} {earlier} and on "
+                    f"{self.unit} {place}: {remedy}"
                 )
 
     def by_token(self, numbers: Sequence[Any] | None) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from embedfreeze.errors import FormatError
 from embedfreeze.vocabularies.lines import decode, read_bytes, read_lines
-from embedfreeze.vocabularies.listed import Listed
+from embedfreeze.vocabularies.listed import COUNTED, Listed
 
 __all__ = ["FIELD", "TOKEN_NAMES", "Columns", "column_of", "read_csv", "read_tsv"]
 
@@ -163,8 +163,9 @@ def _token_column(names: list[str], width: int, wanted: str | int | None, path: 
         return 0
     raise FormatError(
         f"the column of the tokens must be known, received {width} columns"
-        f"{f' named {names}' if names else ' without a header'}: name it with column= (a name, or "
-        "a place from 0), and others with id_column= and count_column=",
+        f"{f' named {names}' if names else f', of which none is called {TOKEN_NAMES[0]} or so'}: "
+        "name it with column= (a name, or a place from 0), and others with id_column= and "
+        f"count_column={COUNTED}",
         path=path,
         line=1,
     )

@@ -31,7 +31,7 @@ BINARY = [
         Refused(
             "{path}: byte offset 32: the header promises 3 rows of 2 values, received 2 "
             "whole rows and 8 bytes: the file is truncated at byte 40, get it again (or "
-            "read what is there with limit=2)"
+            "read what is there with limit=2, --limit)"
         ),
     ),
     Entry(
@@ -40,7 +40,7 @@ BINARY = [
         Refused(
             "{path}: byte offset 32: the header promises 3 rows of 2 values, received 2 "
             "whole rows and 4 bytes: the file is truncated at byte 36, get it again (or "
-            "read what is there with limit=2)"
+            "read what is there with limit=2, --limit)"
         ),
     ),
     Entry(
@@ -49,7 +49,7 @@ BINARY = [
         Refused(
             "{path}: byte offset 32: the header promises 3 rows of 2 values, received 2 "
             "whole rows and 8 bytes: the file is truncated at byte 40, get it again (or "
-            "read what is there with limit=2)"
+            "read what is there with limit=2, --limit)"
         ),
     ),
     Entry(
@@ -76,7 +76,7 @@ BINARY = [
         Refused(
             "{path}: byte offset 57: the header promises 1000000000000 rows of 2 values, "
             "received 3 whole rows and 1 bytes: the file is truncated at byte 58, get it "
-            "again (or read what is there with limit=3)"
+            "again (or read what is there with limit=3, --limit)"
         ),
         where="child",
     ),
@@ -86,7 +86,7 @@ BINARY = [
         Refused(
             "{path}: byte offset 57: the header promises 1000000000000 rows of 2 values, "
             "received 3 whole rows and 1 bytes: the file is truncated at byte 58, get it "
-            "again (or read what is there with limit=3)"
+            "again (or read what is there with limit=3, --limit)"
         ),
         where="child",
     ),
@@ -104,9 +104,9 @@ BINARY = [
         "a binary header of rows without values",
         holding(b"3 0\n" + b"\1\2\3\0"),
         Refused(
-            "{path}: the content must be one of {formats}, received b'3 "
-            "0\\n\\x01\\x02\\x03\\x00': get the file again, or name its format with "
-            "format= (--from) if you know it"
+            "{path}: the content is b'3 0\\n\\x01\\x02\\x03\\x00': get the file again, or "
+            "name its format with format= (--from) if you know it; it must be one of "
+            "{formats}"
         ),
     ),
     Entry(
@@ -140,7 +140,7 @@ BINARY = [
             [b"king", b"queen"],
             [[1, 2], [3, 4]],
             (
-                "{path}: 1 rows repeat an earlier token (the first is 'king'); of each token "
+                "{path}: 1 row repeats an earlier token (the first is 'king'); of each token "
                 "the first row is kept",
             ),
         ),
@@ -196,9 +196,9 @@ BINARY = [
         "GloVe's own binary file",
         holding(WEIGHTS, "vectors.bin"),
         Refused(
-            "{path}: the content must be one of {formats}, received what may be GloVe's "
-            "own binary (float64 without tokens): read the text file that GloVe writes "
-            "beside it (-binary 0 or 2)"
+            "{path}: the content is what may be GloVe's own binary (float64 without tokens): "
+            "read the text file that GloVe writes beside it (-binary 0 or 2); it must be one "
+            "of {formats}"
         ),
     ),
     Entry(
@@ -230,8 +230,8 @@ BINARY = [
         "a program",
         holding(b"\x7fELF\2\1\1" + bytes(60)),
         Refused(
-            "{path}: the content must be one of {formats}, received a program: name the "
-            "embedding file itself"
+            "{path}: the content is a program: name the embedding file itself; it must be "
+            "one of {formats}"
         ),
     ),
     Entry(
@@ -253,17 +253,18 @@ BINARY = [
         "zeros",
         holding(bytes(5000)),
         Refused(
-            "{path}: the content must be one of {formats}, received "
+            "{path}: the content is "
             f"{bytes(24)!r}...: "
-            "get the file again, or name its format with format= (--from) if you know it"
+            "get the file again, or name its format with format= (--from) if you know it; "
+            "it must be one of {formats}"
         ),
     ),
     Entry(
         "one byte",
         holding(b"\n"),
         Refused(
-            "{path}: the content must be one of {formats}, received b'\\n': get the file "
-            "again, or name its format with format= (--from) if you know it"
+            "{path}: the content is b'\\n': get the file again, or name its format with "
+            "format= (--from) if you know it; it must be one of {formats}"
         ),
     ),
 ]

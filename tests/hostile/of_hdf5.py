@@ -254,7 +254,7 @@ HDF5_FILES = [
             [b"king", b"queen"],
             [[1, 2], [3, 4]],
             (
-                "{path}: 1 rows repeat an earlier token (the first is 'king'); of each token "
+                "{path}: 1 row repeats an earlier token (the first is 'king'); of each token "
                 "the first row is kept",
             ),
         ),

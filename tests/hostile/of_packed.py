@@ -87,7 +87,7 @@ PACKED_FILES = [
         "an archive of several members",
         holding(zipped(("b/100d.txt", THREE), ("b/50d.txt", THREE), ("__MACOSX/x", b"x"))),
         Refused(
-            "{path}: an archive needs member= unless it has one member, received 2: "
+            "{path}: an archive needs member= (--member) unless it has one member, received 2: "
             "b/100d.txt, b/50d.txt",
             FileError,
         ),
@@ -114,7 +114,9 @@ PACKED_FILES = [
         "an empty archive",
         holding(zipped()),
         Refused(
-            "{path}: an archive needs member= unless it has one member, received 0: none", FileError
+            "{path}: an archive needs member= (--member) unless it has one member, received 0: "
+            "none",
+            FileError,
         ),
     ),
     Entry(
@@ -145,8 +147,8 @@ PACKED_FILES = [
         "an archive inside of an archive",
         holding(zipped(("a.zip", zipped(("a", THREE))))),
         Refused(
-            "{path}:a.zip: the content must be one of {formats}, received a zip archive "
-            "inside of an archive or of gzip data: unpack it"
+            "{path}:a.zip: the content is a zip archive inside of an archive or of gzip "
+            "data: unpack it; it must be one of {formats}"
         ),
     ),
     Entry(
@@ -200,16 +202,16 @@ PACKED_FILES = [
         "gzip inside of gzip",
         holding(gzip.compress(PACKED, mtime=0)),
         Refused(
-            "{path}: the content must be one of {formats}, received gzip data inside of "
-            "an archive or of gzip data: unpack it once"
+            "{path}: the content is gzip data inside of an archive or of gzip data: unpack "
+            "it once; it must be one of {formats}"
         ),
     ),
     Entry(
         "a gzip file of nothing",
         holding(gzip.compress(b"", mtime=0)),
         Refused(
-            "{path}: the content must be one of {formats}, received nothing: was its "
-            "download or copy cut off?"
+            "{path}: the content is nothing: its download or copy may have been cut off; it "
+            "must be one of {formats}"
         ),
     ),
     Entry(
@@ -240,7 +242,7 @@ PACKED_FILES = [
         "a tar archive of two files",
         holding(tarred(("b/100d.txt", THREE), ("b/50d.txt", THREE))),
         Refused(
-            "{path}: an archive needs member= unless it has one member, received 2: "
+            "{path}: an archive needs member= (--member) unless it has one member, received 2: "
             "b/100d.txt, b/50d.txt",
             FileError,
         ),
@@ -249,14 +251,18 @@ PACKED_FILES = [
         "a tar archive whose names lead out of it",
         holding(tarred(("../a.txt", THREE), ("/etc/a.txt", THREE), ("b/../../a.txt", THREE))),
         Refused(
-            "{path}: an archive needs member= unless it has one member, received 0: none", FileError
+            "{path}: an archive needs member= (--member) unless it has one member, received 0: "
+            "none",
+            FileError,
         ),
     ),
     Entry(
         "a tar archive of links",
         holding(tarred(("a.txt", THREE), kind=tarfile.SYMTYPE)),
         Refused(
-            "{path}: an archive needs member= unless it has one member, received 0: none", FileError
+            "{path}: an archive needs member= (--member) unless it has one member, received 0: "
+            "none",
+            FileError,
         ),
     ),
     Entry(

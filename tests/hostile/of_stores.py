@@ -151,9 +151,9 @@ STORES = [
         "a header of 2^63 bytes",
         holding(struct.pack("<Q", 2**63) + b"{}"),
         Refused(
-            "{path}: the content must be one of {formats}, received "
-            "b'\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x80{}': get the file again, or name "
-            "its format with format= (--from) if you know it"
+            "{path}: the content is b'\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x80{}': get the "
+            "file again, or name its format with format= (--from) if you know it; it must be "
+            "one of {formats}"
         ),
     ),
     Entry(

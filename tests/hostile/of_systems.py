@@ -75,7 +75,8 @@ NOTHING = holding(THREE)
 PIPED = "{path}: a pipe can be read once: write it to a file first"
 CUT = (
     "{path}: byte offset 32: the header promises 3 rows of 2 values, received 2 whole rows and 8 "
-    "bytes: the file is truncated at byte 40, get it again (or read what is there with limit=2)"
+    "bytes: the file is truncated at byte 40, get it again (or read what is there with limit=2, "
+    "--limit)"
 )
 
 SYSTEMS = [
@@ -122,9 +123,10 @@ SYSTEMS = [
         "a device without end",
         device("zero"),
         Refused(
-            "{path}: the content must be one of {formats}, received "
+            "{path}: the content is "
             f"{bytes(24)!r}...: "
-            "get the file again, or name its format with format= (--from) if you know it"
+            "get the file again, or name its format with format= (--from) if you know it; "
+            "it must be one of {formats}"
         ),
     ),
     Entry(
@@ -154,7 +156,7 @@ SYSTEMS = [
         Refused(
             "<BytesIO>: byte offset 32: the header promises 3 rows of 2 values, received "
             "2 whole rows and 8 bytes: the file is truncated at byte 40, get it again "
-            "(or read what is there with limit=2)"
+            "(or read what is there with limit=2, --limit)"
         ),
         only=lambda path, _: ef.read(io.BytesIO(path.read_bytes())),
     ),

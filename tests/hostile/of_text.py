@@ -172,8 +172,8 @@ TEXT = [
         "line ends alone",
         holding(b"\n\r\n\n"),
         Refused(
-            "{path}: the content must be one of {formats}, received b'\\n\\r\\n\\n': get "
-            "the file again, or name its format with format= (--from) if you know it"
+            "{path}: the content is b'\\n\\r\\n\\n': get the file again, or name its format "
+            "with format= (--from) if you know it; it must be one of {formats}"
         ),
     ),
     Entry(
@@ -189,8 +189,8 @@ TEXT = [
         "half a header",
         holding(b"400000"),
         Refused(
-            "{path}: the content must be one of {formats}, received b'400000': get the "
-            "file again, or name its format with format= (--from) if you know it"
+            "{path}: the content is b'400000': get the file again, or name its format with "
+            "format= (--from) if you know it; it must be one of {formats}"
         ),
     ),
     Entry(
@@ -265,7 +265,7 @@ TEXT = [
             KINGS,
             VALUES,
             (
-                "{path}: 1 rows repeat an earlier token (the first is 'king'); of each token "
+                "{path}: 1 row repeats an earlier token (the first is 'king'); of each token "
                 "the first row is kept",
             ),
         ),
@@ -364,9 +364,9 @@ TEXT = [
         "line ends of old Macs",
         holding(THREE.replace(b"\n", b"\r")),
         Refused(
-            "{path}: the content must be one of {formats}, received rows with a carriage "
-            "return alone at the end of a line: separate fields by single spaces and end "
-            "lines by line feeds"
+            "{path}: the content is rows with a carriage return alone at the end of a line: "
+            "separate fields by single spaces and end lines by line feeds; it must be one of "
+            "{formats}"
         ),
     ),
     Entry(
@@ -418,7 +418,7 @@ TEXT = [
     Entry(
         "bad rows that are skipped",
         holding(b"king 1 2\nx\n" + THREE[9:]),
-        Read(KINGS, VALUES, ("{path}: 1 bad rows were skipped, the first at line 2",)),
+        Read(KINGS, VALUES, ("{path}: 1 bad row was skipped, the first at line 2",)),
         load=Read(KINGS, VALUES),
         inspect=Refused(
             "{path}: line 2: a row must be a token and 2 numbers, received 0 numbers: "
@@ -440,16 +440,16 @@ TEXT = [
         "text in UTF-16",
         holding(THREE.decode().encode("utf-16")),
         Refused(
-            "{path}: the content must be one of {formats}, received text in UTF-16 or "
-            "UTF-32: convert it to UTF-8, for example with iconv"
+            "{path}: the content is text in UTF-16 or UTF-32: convert it to UTF-8, for "
+            "example with iconv; it must be one of {formats}"
         ),
     ),
     Entry(
         "text in UTF-16 without a mark",
         holding(THREE.decode().encode("utf-16-le")),
         Refused(
-            "{path}: the content must be one of {formats}, received text in UTF-16 or "
-            "UTF-32: convert it to UTF-8, for example with iconv"
+            "{path}: the content is text in UTF-16 or UTF-32: convert it to UTF-8, for "
+            "example with iconv; it must be one of {formats}"
         ),
     ),
     Entry(
@@ -466,16 +466,16 @@ TEXT = [
         "an error page",
         holding(b"<!DOCTYPE html>\n<html><title>404</title></html>\n"),
         Refused(
-            "{path}: the content must be one of {formats}, received a web page or XML: "
-            "the download went wrong, get the file itself"
+            "{path}: the content is a web page or XML: the download went wrong, get the file "
+            "itself; it must be one of {formats}"
         ),
     ),
     Entry(
         "an error message",
         holding(b"Not Found"),
         Refused(
-            "{path}: the content must be one of {formats}, received b'Not Found': get "
-            "the file again, or name its format with format= (--from) if you know it"
+            "{path}: the content is b'Not Found': get the file again, or name its format "
+            "with format= (--from) if you know it; it must be one of {formats}"
         ),
     ),
     Entry(
@@ -485,8 +485,8 @@ TEXT = [
             b"2eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
         ),
         Refused(
-            "{path}: the content must be one of {formats}, received a Git LFS pointer, "
-            'not the file: fetch the file with "git lfs pull"'
+            "{path}: the content is a Git LFS pointer, not the file: fetch the file with "
+            '"git lfs pull"; it must be one of {formats}'
         ),
     ),
     Entry(

@@ -22,6 +22,8 @@ from embedfreeze.formats.table import FORMATS
 
 __all__ = ["Refusal", "diagnose"]
 
+KERAS = (".keras", ".weights.h5")
+
 
 @dataclass(frozen=True)
 class Refusal:
@@ -83,7 +85,11 @@ def _refusal(path: PathOrFile, options: dict[str, Any], error: EmbedFreezeError)
         place={place: value for place, value in given.items() if value is not None},
         **{
             **known,
-            "findings": (*known.get("findings", ()), *_pickles(error, known.get("format"))),
+            "findings": (
+                *known.get("findings", ()),
+                *_pickles(error, known.get("format")),
+                *_models(error, name),
+            ),
         },
     )
 
@@ -96,6 +102,14 @@ def _pickles(error: EmbedFreezeError, format: str | None) -> list[Remark]:
         message = "a PyTorch file, pickle: not opened; save its table in PyTorch as safetensors"
         return [Remark("pickle", message)]
     return []
+
+
+def _models(error: EmbedFreezeError, path: str) -> list[Remark]:
+    """A model that Keras saved, none of whose weights is a table that can be read."""
+    if not isinstance(error, FormatError) or not path.lower().endswith(KERAS):
+        return []
+    message = "a saved Keras model: embedfreeze verify checks its frozen tables"
+    return [Remark("keras-model", message)]
 
 
 def _recognised(path: PathOrFile, format: str | None, member: str | None) -> dict[str, Any]:

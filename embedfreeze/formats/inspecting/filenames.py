@@ -14,7 +14,7 @@ PACKED = {
     ".gz": "gzip",
     ".bz2": "bzip2",
     ".xz": "xz",
-    ".zst": "zst",
+    ".zst": "zstd",
     ".zip": "zip",
     ".tar": "tar",
     ".tgz": "tar.gz",

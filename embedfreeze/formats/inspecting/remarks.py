@@ -22,6 +22,7 @@ KINDS = (
     "float16-values",
     "header-rows",
     "integer-values",
+    "keras-model",
     "lower-case",
     "marker",
     "name",

@@ -14,6 +14,7 @@ from embedfreeze.formats.texts.layout import FLORET, MAC_LINES, SAMPLE_LINES, ot
 __all__ = ["Stranger", "stranger"]
 
 SAMPLE_BYTES = 1 << 16
+FEWEST = 3  # tokens of a list
 DOUBLES = 64  # looked at to recognise GloVe's own binary
 LARGEST_WEIGHT = 100.0
 DOWNLOAD = "the download went wrong, get the file itself"
@@ -98,9 +99,12 @@ GLOVE_BINARY = Stranger(
 
 
 def _are_tokens_alone(head: bytes) -> bool:
-    """Lines of one word each, as a vocabulary has them?"""
-    lines = head.split(b"\n", SAMPLE_LINES)[:SAMPLE_LINES]
-    return len(lines) == SAMPLE_LINES and all(len(line.split()) == 1 for line in lines)
+    """Lines of one word each, as a vocabulary has them, which may have one empty token?"""
+    lines = head.removesuffix(b"\n").split(b"\n", SAMPLE_LINES)[:SAMPLE_LINES]
+    words = [word for line in lines for word in line.split()]
+    several = any(len(line.split()) > 1 for line in lines)
+    named = sum(word[:1].isalpha() or word[:1] >= b"\x80" for word in words)
+    return not several and FEWEST <= len(words) >= len(lines) - 1 and 2 * named > len(words)
 
 
 def _is_glove_binary(source: Source) -> bool:
@@ -116,7 +120,7 @@ def stranger(source: Source) -> Stranger:
     """What a source is that no format recognises."""
     head = source.head[:SAMPLE_BYTES]
     if not head:
-        return Stranger("nothing", "was its download or copy cut off?")
+        return Stranger("nothing", "its download or copy may have been cut off")
     for start, known in STARTS:
         if head.startswith(start):
             return known
