@@ -20,7 +20,13 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from embedfreeze.errors import FileError, FrozenBytesChanged, FrozenError, not_pickled
+from embedfreeze.errors import (
+    FileError,
+    FormatError,
+    FrozenBytesChanged,
+    FrozenError,
+    not_pickled,
+)
 from embedfreeze.files import FileIdentity, Guard
 from embedfreeze.threads import spans, thread_count, thread_map
 
@@ -254,13 +260,27 @@ class SealedMatrix:
             As for `verify`.
         """
         self.check()
-        if self.check_rest is not None:
-            self.check_rest(mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ))
+        wrong = self._rest_error()
+        try:
+            if wrong is not None:
+                raise wrong
+        finally:
+            del wrong  # else it would hold this frame, and that the open file
         try:
             self.verify(deep=True)
         except FrozenBytesChanged as error:
             said = f"{name}: {error}"
             raise FrozenBytesChanged(said, row=error.row, block=error.block) from error
+
+    def _rest_error(self) -> FormatError | None:
+        """What is wrong beside the matrix; without the frames that would keep the file open."""
+        if self.check_rest is None:
+            return None
+        try:
+            self.check_rest(mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ))
+        except FormatError as error:
+            return error.with_traceback(None)
+        return None
 
     def __reduce__(self) -> NoReturn:
         raise not_pickled("a sealed matrix")

@@ -501,7 +501,7 @@ def test_tokens_that_point_nowhere(folder: Path, capsys: pytest.CaptureFixture[s
         (["convert", "v.txt", "o.bin", "--force"], ""),
         (["align", "v.txt", "words.txt", "o.safetensors", "--force"], ""),
         (["vocabulary", "texts.txt", "-o", "o.txt", "--force"], ""),
-        (["encode", "t.safetensors", "texts.txt", "-o", "out"], ""),
+        (["encode", "t.safetensors", "texts.txt", "-o", "out", "--force"], ""),
         (["verify", "t.safetensors"], ""),
         (["--help"], "1"),
         (["align", "--help"], ""),
@@ -512,6 +512,7 @@ def test_streams_that_are_full_closed_or_left(
     words: list[str], unbuffered: str, folder: Path
 ) -> None:
     env = {"PYTHONUNBUFFERED": unbuffered}
+    called(*words, env=env)  # what is done already is said otherwise
     whole = called(*words, env=env)
     assert (whole.returncode, whole.stderr) == (0, b"")
     assert whole.stdout
@@ -593,7 +594,7 @@ def interrupted(words: list[str], delay: float) -> tuple[int, str]:
 def test_ctrl_c_at_any_moment(words: list[str], longest: float, folder: Path) -> None:
     """Quiet, and soon: killed by the signal while Python starts, else one line and 130."""
     rows = b"".join(b"t%d 1.25 2.5 3.75 5\n" % i for i in range(300_000))
-    put(folder / "large.txt", rows)
+    put(folder / "large.txt", rows + b"king 1 2 3 4\n")
     put(folder / "corpus.txt", b"king queen and others\n" * 400_000)
     draw = random.Random(7)
     ends = set()

@@ -260,7 +260,7 @@ def test_bad_rows_can_be_skipped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [b"hello\nworld\n", b"a b\nc d\n", b"\n\n\n", b"a\tb\tc\n", b"x"])
 def test_what_is_no_text_of_rows_is_refused(data: bytes, tmp_path: Path) -> None:
-    assert "the content must be one of" in str(error_of(data, tmp_path))
+    assert "it must be one of" in str(error_of(data, tmp_path))
 
 
 @pytest.mark.parametrize("data", [b"400000 50\n", b"3 2\r\n", b"0 3\n", b"5 2 \n\n"])
@@ -270,7 +270,7 @@ def test_a_header_alone_is_no_row(data: bytes, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [b"400000 50", b"1000000\n", b"7"])
 def test_a_cut_header_is_no_row(data: bytes, tmp_path: Path) -> None:
-    assert "the content must be one of" in str(error_of(data, tmp_path))
+    assert "it must be one of" in str(error_of(data, tmp_path))
 
 
 def test_a_named_format_that_does_not_fit(tmp_path: Path) -> None:

@@ -88,21 +88,28 @@ def need_sources(*names: str | None) -> None:
 def refuse_swapped(table: str, other: str) -> None:
     """Refuse two names in the wrong order: the first is no table, and the second is one.
 
+    Of what is no file, such as a pipe, which can be read only once, nothing is said.
+
     Raises
     ------
     FileError
         They are.
     """
+    if any(map(_is_read_once, (table, other))):
+        return
     if not _is_table(table) and _is_table(other):
         raise FileError(
             f"is no table of vectors, which {other} is: name the table before it", path=table
         )
 
 
+def _is_read_once(name: str) -> bool:
+    plain = os.path.isfile(name) or os.path.isdir(name) or not os.path.exists(name)
+    return name == "-" or is_remote(name) or not plain
+
+
 def _is_table(name: str) -> bool:
-    """Is it a file that a reader recognises? Of what costs more than a look it is not said."""
-    if name == "-" or is_remote(name):
-        return False
+    """Is it a file that a reader recognises?"""
     try:
         with open_source(main_file(name)) as source:
             return FORMATS.recognised(source) is not None

@@ -20,6 +20,14 @@ from embedfreeze.errors import FrozenBytesChanged
 MATRIX = np.array(VALUES, np.float32)
 BFLOAT16 = storage.converted(MATRIX, "bfloat16")
 INT8 = storage.converted(MATRIX, "int8")
+OTHER_REST = Refused(
+    "{path}: what lies beside the matrix must have the recorded digest {...}, received {...}: the "
+    "file is damaged or no store of this library, get it or make it again"
+)
+NO_ROW = (
+    "no token of the vocabulary has a row in {path}: check that they are the same language and "
+    "spelling; match=('exact',) (--match)"
+)
 
 
 def healthy(folder: Path, matrix: np.ndarray = MATRIX) -> bytes:
@@ -286,10 +294,7 @@ STORES = [
             "{path}: token_offsets must rise from 0 to 12: the file is damaged or no "
             "store of this library, get it or make it again"
         ),
-        convert=Refused(
-            "{path}: token_offsets must rise from 0 to 12: the file is damaged or no "
-            "store of this library, get it or make it again"
-        ),
+        convert=OTHER_REST,
     ),
     Entry(
         "offsets of tokens outside of the file",
@@ -307,10 +312,7 @@ STORES = [
             "{path}: token_offsets must rise from 0 to 12: the file is damaged or no "
             "store of this library, get it or make it again"
         ),
-        convert=Refused(
-            "{path}: token_offsets must rise from 0 to 12: the file is damaged or no "
-            "store of this library, get it or make it again"
-        ),
+        convert=OTHER_REST,
     ),
     Entry(
         "an index without a free slot",
@@ -329,7 +331,7 @@ STORES = [
             "not: the file is damaged, get it again"
         ),
         inspect=Read(KINGS, VALUES),
-        convert=Read(KINGS, VALUES),
+        convert=OTHER_REST,
     ),
     Entry(
         "an index with rows below -1",
@@ -339,7 +341,7 @@ STORES = [
             "not: the file is damaged, get it again"
         ),
         inspect=Read(KINGS, VALUES),
-        convert=Read(KINGS, VALUES),
+        convert=OTHER_REST,
     ),
     Entry(
         "tokens that are not UTF-8 in a store",
@@ -348,8 +350,9 @@ STORES = [
             "{path}: row 0: tokens must be UTF-8, received b'\\xeb\\xe9\\xee\\xe7': pass "
             'unicode_errors="replace" or "surrogateescape" (--unicode-errors) to take it'
         ),
-        load=Read([], []),
+        load=Read([], [], (NO_ROW,)),
         inspect=Read([b"\xeb\xe9\xee\xe7", b"\xf1\xf5\xe5\xe5\xee", b"\xed\xe1\xee"], VALUES),
+        convert=OTHER_REST,
     ),
     Entry(
         "a digest of another matrix",
@@ -423,11 +426,7 @@ STORES = [
     Entry(
         "a changed token, sealed and verified",
         with_tensor("token_bytes", lambda a: a + 1, "u1"),
-        Refused(
-            "{path}: what lies beside the matrix must have the recorded digest {...}, "
-            "received {...}: the file is damaged or no store of this library, get it or "
-            "make it again"
-        ),
+        OTHER_REST,
         only=lambda path, _: ef.read(path, seal="copy"),
     ),
     Entry(
@@ -490,11 +489,7 @@ STORES = [
     Entry(
         "float32 that is called int8, sealed and verified",
         with_header(entry_of("vectors", dtype="I8", shape=[3, 8])),
-        Refused(
-            "{path}: what lies beside the matrix must have the recorded digest {...}, "
-            "received {...}: the file is damaged or no store of this library, get it or "
-            "make it again"
-        ),
+        OTHER_REST,
         only=lambda path, _: ef.read(path, seal="copy"),
     ),
 ]

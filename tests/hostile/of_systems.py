@@ -204,8 +204,8 @@ SYSTEMS = [
         "a target without a known ending",
         NOTHING,
         Refused(
-            "{out}/t.what: the name must end in one of {targets} unless format= (--to) names the "
-            "format",
+            "{out}/t.what: the name must end in one of {targets} unless format= (of convert "
+            "to_format=, --to) names the format",
             FileError,
         ),
         only=converts("t.what"),

@@ -69,7 +69,7 @@ def scan(source: Source, reading: Reading, again: Callable[[], Opened]) -> Scan:
         if not tokens.rows:
             problem = FormatError("has no rows", path=source.name)
     except EmbedFreezeError as error:
-        problem = error
+        problem = error.with_traceback(None)  # whose frames would keep the file open
     remarks = [*_bad_rows(reading), *_of_reading(reading)]
     if tokens.rows:
         remarks += [*tokens.remarks(), *values.remarks()]
