@@ -376,7 +376,7 @@ def test_search_the_switch_of_colours_and_the_drawing(served: str) -> None:
 @pytest.mark.slow
 def test_the_site_can_be_read_from_a_folder(site: Path) -> None:
     with browser() as chromium, opened(chromium, (site / "index.html").as_uri()) as found:
-        found.page.locator("article").get_by_role("link", name="Aligning", exact=True).click()
+        found.page.locator("article").get_by_role("link", name="aligning", exact=True).click()
         found.page.wait_for_url("**/aligning.html")
         assert found.page.locator("article h1").inner_text().startswith("Aligning")
         assert found.left == []
