@@ -65,7 +65,7 @@ def test_a_cut_emoji_does_not_lose_a_vocabulary(
     out = tmp_path / "v.txt"
     assert main(["vocabulary", str(path), "-o", str(out)]) == 0
     printed = capsys.readouterr()
-    assert "1 tokens with half of a character are left out, the first: '\\ud83d'" in printed.err
+    assert "1 token with half of a character left out, the first: '\\ud83d'" in printed.err
     assert "2 of 3 tokens" in printed.out
     assert list(ef.Vocabulary.from_file(out)) == ["", "[UNK]", "case", "good"]
 
