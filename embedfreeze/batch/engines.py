@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from embedfreeze.batch.features import Features, Task, chunks
 from embedfreeze.batch.processes import process_count, process_imap
-from embedfreeze.batch.progress import byte_bar
+from embedfreeze.batch.progress import shown_bar
 
 __all__ = ["ENGINES", "Engine", "Run", "running"]
 
@@ -53,7 +53,7 @@ def _run_on_ray(
 
     left = [absolute_task(task) for task in tasks if task.name not in done]
     work = partial(getattr(_without_paths(maker), method), done=done)
-    with byte_bar(sum(task.part.size for task in left), what) as bar:
+    with shown_bar(sum(task.part.size for task in left), what) as bar:
         for task, result in ray_imap(work, left):
             yield result
             bar(task.part.size)
@@ -70,7 +70,7 @@ def _run_locally(
     left = [task for task in tasks if task.name not in done]
     work = getattr(_without_paths(maker), method)
     sizes: deque[int] = deque()
-    with byte_bar(sum(task.part.size for task in left), what) as bar:
+    with shown_bar(sum(task.part.size for task in left), what) as bar:
         pieces = _pieces(maker, left, done, sizes)
         for result in process_imap(work, pieces, _processes(processes, left)):
             yield result

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TypeVar
 
 from embedfreeze.batch.texts import Part
 from embedfreeze.formats.progress import PATIENCE
 
-__all__ = ["byte_bar", "shown_bar", "tracked"]
+__all__ = ["shown_bar", "tracked"]
 
 R = TypeVar("R")
 
@@ -29,14 +29,9 @@ def shown_bar(total: int, what: str, unit: str = "B") -> Iterator[Callable[[int]
         yield bar.update
 
 
-def byte_bar(total: int, what: str) -> AbstractContextManager[Callable[[int], object]]:
-    """A bar over bytes."""
-    return shown_bar(total, what)
-
-
 def tracked(parts: Sequence[Part], results: Iterable[R], what: str) -> Iterator[R]:
     """The results of parts, with a bar."""
-    with byte_bar(sum(part.size for part in parts), what) as bar:
+    with shown_bar(sum(part.size for part in parts), what) as bar:
         for part, result in zip(parts, results, strict=True):
             yield result
             bar(part.size)

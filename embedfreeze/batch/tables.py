@@ -50,7 +50,7 @@ def header_like(head: bytes, delimiter: str, text: int | str | None) -> str | No
         return None
     below = [row[place] for row in rows[1:] if place < len(row)]
     several = sum(len(found.split()) > 1 for found in below)
-    return f"{', '.join(map(repr, rows[0]))}" if below and 2 * several > len(below) else None
+    return ", ".join(map(repr, rows[0])) if below and 2 * several > len(below) else None
 
 
 def _text_column(names: list[str], width: int, columns: Columns, path: str) -> int:

@@ -223,8 +223,9 @@ def report(
     first, order = first_rows(embeddings, known, rows)
     first_tokens = [embeddings.tokens[i] for i in first[:points].tolist()]
     values = storage.decode(embeddings.matrix[first[:points]])
-    chosen = words_of(embeddings, first)
-    if neighbours_of is not None:
+    if neighbours_of is None:
+        chosen = words_of(embeddings, first)
+    else:
         asked = [neighbours_of] if isinstance(neighbours_of, str) else list(neighbours_of)
         chosen = with_direction(embeddings, asked, rows)
     return Report(
